@@ -1,0 +1,79 @@
+using static TorchSharp.torch;
+
+namespace LowRank.Diffusion;
+
+/// <summary>
+/// One way in which text encoders, denoiser and autoencoder work together. The contract that training and generation see;
+/// each implementation, in Families, is the only place that knows which model it is.
+/// Components are loaded at first use and stay until <see cref="Release"/> or dispose.
+/// </summary>
+public interface IDiffusionFamily : IDisposable
+{
+    /// <summary>In words: "Stable Diffusion 1", "Stable Diffusion XL".</summary>
+    string Name { get; }
+
+    /// <summary>What adapter metadata calls it (<c>ss_base_model_version</c>): sd_v1, sd_v2, sd_v2_v, sdxl_base_v1-0.</summary>
+    string BaseVersion { get; }
+
+    /// <summary>The noise schedule the model was trained with.</summary>
+    NoiseSchedule Schedule { get; }
+
+    /// <summary>What the denoiser predicts.</summary>
+    PredictionType PredictionType { get; }
+
+    /// <summary>Pixels per latent, each axis (8 for published models).</summary>
+    int LatentFactor { get; }
+
+    /// <summary>Channels of the latents (4).</summary>
+    int LatentChannels { get; }
+
+    /// <summary>Channels the denoiser takes: as the latents, or 9 for inpainting (noisy latents, mask, masked-image latents).</summary>
+    int DenoiserChannels { get; }
+
+    /// <summary>Side in pixels of the pictures the model was made for.</summary>
+    int DefaultSize { get; }
+
+    /// <summary>Longest prompt in tokens, start and end included (77).</summary>
+    int PromptLength { get; }
+
+    /// <summary>Trainable modules by component name: unet, text_encoder, text_encoder_2. Loads them.</summary>
+    nn.Module Component(string name);
+
+    /// <summary>Names <see cref="Component"/> takes, the denoiser first.</summary>
+    IReadOnlyList<string> ComponentNames { get; }
+
+    /// <summary>Frees a component ("vae", "text_encoder", …) when its results are all in hand.</summary>
+    void Release(string component);
+
+    /// <summary>Pixels to scaled latents.</summary>
+    /// <param name="pixels">(B, 3, H, W) float32 in [-1, 1], H and W multiples of the latent factor.</param>
+    /// <param name="posterior">Draws from the posterior; null takes its mean.</param>
+    /// <returns>(B, C, h, w) float32, scaled and shifted.</returns>
+    Tensor EncodeImages(Tensor pixels, Generator? posterior);
+
+    /// <summary>Prompts to conditioning, without size conditions.</summary>
+    Conditioning EncodePrompts(IReadOnlyList<string> prompts);
+
+    /// <summary>The conditioning of an absent negative prompt for one picture: "" encoded, or zeros where the family says so.</summary>
+    Conditioning EncodeNoPrompt();
+
+    /// <summary>The same conditioning with the sizes of the pictures (SDXL); families without return an equal one. The caller owns the result.</summary>
+    Conditioning WithSizes(Conditioning conditioning, IReadOnlyList<SizeCondition> sizes);
+
+    /// <summary>How many tokens of the prompt do not fit, and the text that is cut; null when all fit.</summary>
+    string? CutText(string prompt);
+
+    /// <summary>The denoiser's prediction.</summary>
+    /// <param name="latents">(B, DenoiserChannels, h, w), any float dtype.</param>
+    /// <param name="timesteps">(B) float32, 0…999, may be fractional.</param>
+    /// <param name="conditioning">For B pictures.</param>
+    /// <returns>(B, C, h, w) in the denoiser's dtype.</returns>
+    Tensor Predict(Tensor latents, Tensor timesteps, Conditioning conditioning);
+
+    /// <summary>Scaled latents to pixels.</summary>
+    /// <returns>(B, 3, H, W) float32, about [-1, 1], not clipped.</returns>
+    Tensor DecodeLatents(Tensor latents);
+}
+
+/// <summary>SDXL's size conditions of one picture, in pixels.</summary>
+public readonly record struct SizeCondition(int OriginalHeight, int OriginalWidth, int CropTop, int CropLeft, int TargetHeight, int TargetWidth);

@@ -1,0 +1,6 @@
+namespace LowRank.Diffusion;
+
+/// <summary>How noise grows over the timesteps.</summary>
+public sealed class NoiseSchedule
+{
+}

@@ -1,0 +1,74 @@
+using System.Text.Json;
+using LowRank.Foundation;
+using static TorchSharp.torch;
+
+namespace LowRank.Testing;
+
+/// <summary>
+/// One golden case: <c>area/name.json</c> (what was computed) and, where it has tensors, <c>area/name.safetensors</c>.
+/// Cases lie in <c>tests/fixtures</c>, or in the folder that LOWRANK_FIXTURES names.
+/// </summary>
+public sealed class GoldenCase : IDisposable
+{
+    private readonly JsonDocument document;
+    private readonly Lazy<SafetensorsReader> tensors;
+
+    private GoldenCase(string area, string name, string path)
+    {
+        Area = area;
+        Name = name;
+        Folder = Path.GetDirectoryName(path)!;
+        document = JsonDocument.Parse(File.ReadAllBytes(path));
+        tensors = new(() => SafetensorsReader.Open(Path.ChangeExtension(path, ".safetensors")));
+    }
+
+    public string Area { get; }
+    public string Name { get; }
+
+    /// <summary>The area's folder, for cases with files of their own.</summary>
+    public string Folder { get; }
+
+    public JsonElement Json => document.RootElement;
+    public string Kind => Json.GetProperty("kind").GetString()!;
+    public IReadOnlyDictionary<string, TensorInfo> TensorInfos => tensors.Value.Tensors;
+
+    /// <summary>The fixtures folder of this run.</summary>
+    public static string FixturesFolder { get; } = Environment.GetEnvironmentVariable("LOWRANK_FIXTURES") is { Length: > 0 } folder
+        ? Path.GetFullPath(folder)
+        : Path.Combine(Repository.Root, "tests", "fixtures");
+
+    public static GoldenCase Open(string id)
+    {
+        var parts = id.Split('/', 2);
+        return new GoldenCase(parts[0], parts[1], Path.Combine(FixturesFolder, parts[0], parts[1] + ".json"));
+    }
+
+    /// <summary>Ids (<c>area/name</c>) of every case of these kinds: the data of a theory. Fails a theory when there is none.</summary>
+    public static IEnumerable<TheoryDataRow<string>> OfKind(params string[] kinds) =>
+        All().Where(item => kinds.Contains(item.Kind)).Select(item => new TheoryDataRow<string>(item.Id));
+
+    /// <summary>Every JSON file with a kind, one folder deep, with that kind.</summary>
+    public static IEnumerable<(string Id, string Kind)> All()
+    {
+        foreach (var folder in Directory.GetDirectories(FixturesFolder).Order(StringComparer.Ordinal))
+        {
+            foreach (var path in Directory.GetFiles(folder, "*.json").Order(StringComparer.Ordinal))
+            {
+                using var json = JsonDocument.Parse(File.ReadAllBytes(path));
+                if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty("kind", out var kind)) continue;
+                yield return ($"{Path.GetFileName(folder)}/{Path.GetFileNameWithoutExtension(path)}", kind.GetString()!);
+            }
+        }
+    }
+
+    /// <summary>A stored tensor; the caller owns it.</summary>
+    public Tensor Tensor(string name) => tensors.Value.Read(name);
+
+    public bool Has(string name) => tensors.Value.Tensors.ContainsKey(name);
+
+    public void Dispose()
+    {
+        document.Dispose();
+        if (tensors.IsValueCreated) tensors.Value.Dispose();
+    }
+}
