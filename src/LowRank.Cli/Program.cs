@@ -1,1 +1,6 @@
-return 0;
+using System.Globalization;
+using LowRank.Cli;
+
+// numbers are written and read the same way on every machine
+CultureInfo.DefaultThreadCurrentCulture = CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+return CommandLine.Run(args, Screen.Standard());

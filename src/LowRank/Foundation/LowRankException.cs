@@ -12,5 +12,8 @@ public sealed class CheckpointException(string message, Exception? inner = null)
 /// <summary>Options (recipe, command line, library record) that cannot be honoured. Lists every problem, one a line.</summary>
 public sealed class OptionsException(string message, Exception? inner = null) : LowRankException(message, inner);
 
+/// <summary>The arithmetic engine (libtorch) cannot be loaded on this machine.</summary>
+public sealed class EngineException(string message, Exception? inner = null) : LowRankException(message, inner);
+
 /// <summary>Training data that cannot be used: no pictures, no captions, nothing readable.</summary>
 public sealed class DatasetException(string message, Exception? inner = null) : LowRankException(message, inner);

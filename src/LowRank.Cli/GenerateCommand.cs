@@ -1,0 +1,87 @@
+using System.CommandLine;
+using LowRank.Recipes;
+
+namespace LowRank.Cli;
+
+/// <summary><c>lora generate</c>: arguments to <see cref="GenerateOptions"/>, and where the pictures went.</summary>
+internal static class GenerateCommand
+{
+    public static Command Create(Screen screen)
+    {
+        // one place for defaults: the record
+        var defaults = new GenerateOptions { Model = "", Prompt = "", Output = "" };
+        var model = new Option<string>("--model", "-m") { Required = true, Description = "Base model: icons-64 (embedded) or a folder in the diffusers layout." };
+        var prompt = new Option<string>("--prompt", "-p") { Required = true, Description = "What the pictures should show." };
+        var output = new Option<string>("--output", "-o") { Required = true, Description = "Folder for the pictures; made when absent." };
+        var adapters = new Option<string[]>("--adapter", "-a") { Description = "Adapter file to attach, FILE or FILE=STRENGTH (1 as trained, 0 not at all); may be repeated." };
+        var negative = new Option<string?>("--negative-prompt") { Description = "What they should not show." };
+        var sampler = new Option<string>("--sampler") { Description = "Sampler: " + string.Join(", ", Generate.SamplerNames) + ".", DefaultValueFactory = _ => defaults.Sampler };
+        var steps = new Option<int>("--steps") { Description = "Sampler steps.", DefaultValueFactory = _ => defaults.Steps };
+        var guidance = new Option<double>("--guidance") { Description = "How strongly the prompt rules; 1 is off and halves the time.", DefaultValueFactory = _ => defaults.Guidance };
+        var rescale = new Option<double>("--guidance-rescale") { Description = "Pulls guided pictures back to natural contrast; 0 off, 0.7 usual.", DefaultValueFactory = _ => defaults.GuidanceRescale };
+        var seed = new Option<long>("--seed") { Description = "Seed of the first picture; the next ones count up.", DefaultValueFactory = _ => defaults.Seed };
+        var count = new Option<int>("--count", "-n") { Description = "How many pictures.", DefaultValueFactory = _ => defaults.Count };
+        var width = new Option<int?>("--width") { Description = "Pixels; unset: what the model was made for, or the size of --image." };
+        var height = new Option<int?>("--height") { Description = "Pixels; unset: what the model was made for, or the size of --image." };
+        var image = new Option<string?>("--image") { Description = "A picture to start from." };
+        var noise = new Option<double>("--noise-strength") { Description = "How much of --image is replaced, above 0 up to 1.", DefaultValueFactory = _ => defaults.NoiseStrength };
+        var mask = new Option<string?>("--mask") { Description = "A picture that is white where --image shall be painted anew." };
+        var precision = new Option<Training.Precision>("--precision") { Description = "Arithmetic of the model.", DefaultValueFactory = _ => defaults.Precision };
+        var unmatched = new Option<bool>("--allow-unmatched") { Description = "Attach what fits of an adapter whose other keys find no module, instead of refusing it." };
+
+        var command = new Command("generate", "Make pictures with a model and any number of adapters.")
+        {
+            model, prompt, output, adapters, negative, sampler, steps, guidance, rescale, seed, count, width, height, image, noise, mask, precision, unmatched,
+        };
+        command.SetAction(arguments => Run(screen, new GenerateOptions
+        {
+            Model = arguments.GetValue(model)!,
+            Prompt = arguments.GetValue(prompt)!,
+            Output = arguments.GetValue(output)!,
+            Adapters = [.. (arguments.GetValue(adapters) ?? []).Select(AdapterUse.Parse)],
+            NegativePrompt = arguments.GetValue(negative),
+            Sampler = arguments.GetValue(sampler)!,
+            Steps = arguments.GetValue(steps),
+            Guidance = arguments.GetValue(guidance),
+            GuidanceRescale = arguments.GetValue(rescale),
+            Seed = arguments.GetValue(seed),
+            Count = arguments.GetValue(count),
+            Width = arguments.GetValue(width),
+            Height = arguments.GetValue(height),
+            Image = arguments.GetValue(image),
+            NoiseStrength = arguments.GetValue(noise),
+            Mask = arguments.GetValue(mask),
+            Precision = arguments.GetValue(precision),
+            AllowUnmatched = arguments.GetValue(unmatched),
+        }));
+        return command;
+    }
+
+    private static int Run(Screen screen, GenerateOptions options)
+    {
+        using var interrupt = new Interrupt(screen);
+        InspectMachine.RequireEngine();
+        var result = Generate.Run(options, new ProgressLine(screen), interrupt.Token);
+        screen.EndLive();
+        foreach (var picture in result.Pictures) screen.Row("picture", picture);
+        if (result.Grid is { } grid) screen.Row("grid", grid);
+        return CommandLine.Done;
+    }
+
+    /// <summary>Warnings as they come, and one live line on a terminal.</summary>
+    private sealed class ProgressLine(Screen screen) : IProgress<GenerateProgress>
+    {
+        public void Report(GenerateProgress value)
+        {
+            if (value.Warning is { } warning)
+            {
+                screen.EndLive();
+                screen.Error.WriteLine("warning: " + warning);
+            }
+            else if (screen.IsTerminal)
+            {
+                screen.Live($" picture {value.Picture}/{value.Pictures}   step {value.Step}/{value.Steps}");
+            }
+        }
+    }
+}

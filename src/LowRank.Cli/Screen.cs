@@ -1,0 +1,80 @@
+using Spectre.Console;
+
+namespace LowRank.Cli;
+
+/// <summary>Where a command writes: results to one side, warnings and errors to the other. Tests hand in writers of their own.</summary>
+internal sealed class Screen
+{
+    private Screen(TextWriter output, TextWriter error, bool terminal, int width)
+    {
+        Out = output;
+        Error = error;
+        IsTerminal = terminal;
+        Width = width;
+        Console = new(() => AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Out = new AnsiConsoleOutput(output),
+            Ansi = terminal ? AnsiSupport.Detect : AnsiSupport.No,
+            ColorSystem = terminal ? ColorSystemSupport.Detect : ColorSystemSupport.NoColors,
+            Interactive = InteractionSupport.No,
+        }));
+    }
+
+    public TextWriter Out { get; }
+    public TextWriter Error { get; }
+
+    /// <summary>Whether a person watches: live lines and colours, or plain lines for a file or pipe.</summary>
+    public bool IsTerminal { get; }
+    public int Width { get; }
+
+    /// <summary>Made at first use, so that <c>--help</c> stays quick.</summary>
+    private Lazy<IAnsiConsole> Console { get; }
+
+    public static Screen Standard()
+    {
+        var terminal = !System.Console.IsOutputRedirected;
+        return new Screen(System.Console.Out, System.Console.Error, terminal, terminal ? Math.Max(60, System.Console.WindowWidth) : 120);
+    }
+
+    public static Screen For(TextWriter output, TextWriter error) => new(output, error, terminal: false, width: 120);
+
+    /// <summary>A line with Spectre's markup; escape what users typed with <see cref="Escape"/>.</summary>
+    public void Markup(string line) => Console.Value.MarkupLine(line);
+
+    public static string Escape(string text) => Spectre.Console.Markup.Escape(text);
+
+    public void Line(string text = "") => Out.WriteLine(text);
+
+    /// <summary>Rewrites the bottom line; only for terminals.</summary>
+    public void Live(string text) => Out.Write("\r\x1b[2K" + (text.Length < Width ? text : text[..(Width - 1)]));
+
+    /// <summary>Takes the live line away.</summary>
+    public void EndLive()
+    {
+        if (IsTerminal) Out.Write("\r\x1b[2K");
+    }
+
+    /// <summary>Label and text in two columns, the text folded to the width: the shape of every report.</summary>
+    public void Row(string label, string text, int labelWidth = 10)
+    {
+        var room = Math.Max(30, Width - labelWidth - 3);
+        var first = true;
+        foreach (var line in text.Split('\n').SelectMany(line => Fold(line, room)))
+        {
+            Line(" " + (first ? label : "").PadRight(labelWidth) + line);
+            first = false;
+        }
+    }
+
+    private static IEnumerable<string> Fold(string text, int room)
+    {
+        while (text.Length > room)
+        {
+            var cut = text.LastIndexOf(' ', room);
+            if (cut <= 0) break;   // a path or a hash is never cut
+            yield return text[..cut];
+            text = text[(cut + 1)..];
+        }
+        yield return text;
+    }
+}

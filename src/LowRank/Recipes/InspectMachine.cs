@@ -1,0 +1,63 @@
+using System.Reflection;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
+using LowRank.Foundation;
+using LowRank.Images;
+using TorchSharp;
+
+namespace LowRank.Recipes;
+
+/// <summary>What a machine has, as far as LowRank cares.</summary>
+/// <param name="Version">Of LowRank.</param>
+/// <param name="ProcessorFeatures">Vector instructions that decide which precision is fast.</param>
+/// <param name="MemoryBytes">What this process may use.</param>
+/// <param name="EngineLoads">Whether libtorch could be loaded.</param>
+/// <param name="Engine">Versions and threads, or why it does not load.</param>
+/// <param name="Gpus">How many GPUs the engine sees.</param>
+/// <param name="Pictures">Version of the picture library.</param>
+public sealed record MachineReport(string Version, string ProcessorFeatures, long MemoryBytes, bool EngineLoads, string Engine, string Gpus, string Pictures);
+
+/// <summary>Looks at the machine.</summary>
+public static class InspectMachine
+{
+    /// <summary>LowRank's version with the source revision it was built from.</summary>
+    public static string Version { get; } =
+        typeof(InspectMachine).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown";
+
+    /// <summary>Never throws: what cannot be found out is said in words.</summary>
+    public static MachineReport Run()
+    {
+        var problem = NativeEngine.Check();
+        return new MachineReport(
+            Version,
+            Features(),
+            GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
+            problem is null,
+            problem ?? DescribeEngine(),
+            problem is null ? DescribeGpus() : "unknown: the engine does not load",
+            ImageFile.LibraryVersion());
+    }
+
+    /// <summary>Throws where the engine cannot be loaded, saying why; call it before anything that computes.</summary>
+    /// <exception cref="EngineException">libtorch cannot be loaded on this machine.</exception>
+    public static void RequireEngine()
+    {
+        if (NativeEngine.Check() is { } problem) throw new EngineException(problem);
+    }
+
+    private static string Features()
+    {
+        var found = new List<string>();
+        if (Avx2.IsSupported) found.Add("AVX2");
+        if (Avx512F.IsSupported) found.Add("AVX-512");
+        if (System.Runtime.Intrinsics.Arm.AdvSimd.IsSupported) found.Add("NEON");
+        return found.Count > 0 ? string.Join(", ", found) : "no vector instructions found";
+    }
+
+    // apart, so that no TorchSharp type is touched before the check
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static string DescribeEngine() => $"libtorch {torch.__version__}, TorchSharp {typeof(torch).Assembly.GetName().Version?.ToString(3)}, {torch.get_num_threads()} threads";
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static string DescribeGpus() => torch.cuda.is_available() ? $"{torch.cuda.device_count()} (CUDA)" : "none that this build can use (CPU packages)";
+}

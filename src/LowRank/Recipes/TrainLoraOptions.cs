@@ -1,0 +1,209 @@
+using System.Globalization;
+using LowRank.Adapters;
+using LowRank.Data;
+using LowRank.Diffusion.Samplers;
+using LowRank.Foundation;
+using LowRank.Training;
+
+namespace LowRank.Recipes;
+
+/// <summary>Everything a LoRA training run can be told: the recipe file, key for key. Only model, data and output have no default.</summary>
+public sealed record TrainLoraOptions
+{
+    /// <summary>What is trained. One method so far.</summary>
+    public TrainingMethod Method { get; init; } = TrainingMethod.Lora;
+
+    /// <summary>The base model: <c>icons-64</c> (embedded) or a folder in the diffusers layout.</summary>
+    public required string Model { get; init; }
+
+    /// <summary>Run folder; made when absent. A folder that already holds a run is refused.</summary>
+    public required string Output { get; init; }
+
+    /// <summary>Seed of every random stream. The same seed, options, data and machine give the same bytes.</summary>
+    public long Seed { get; init; }
+
+    /// <summary>Folders of pictures.</summary>
+    public required IReadOnlyList<DataSetOptions> Data { get; init; }
+
+    /// <summary>What is attached to the model.</summary>
+    public AdapterOptions Adapter { get; init; } = new();
+
+    /// <summary>How it is trained.</summary>
+    public TrainingOptions Training { get; init; } = new();
+
+    /// <summary>Pictures made while training.</summary>
+    public PreviewOptions Preview { get; init; } = new();
+
+    /// <summary>How the adapter is written.</summary>
+    public SaveOptions Save { get; init; } = new();
+
+    /// <summary>Reads a recipe file.</summary>
+    /// <param name="path">The TOML file. Data folders in it are relative to it; the output folder is relative to where the program runs.</param>
+    /// <param name="settings"><c>key=value</c> pairs that override the file, such as <c>training.steps=500</c>.</param>
+    /// <param name="output">Overrides <see cref="Output"/>.</param>
+    /// <exception cref="OptionsException">Lists every problem of the recipe.</exception>
+    public static TrainLoraOptions Read(string path, IReadOnlyList<string>? settings = null, string? output = null)
+    {
+        var problems = new List<string>();
+        var overrides = (settings ?? []).ToList();
+        if (output is not null) overrides.Add("output='" + output + "'");
+        var options = RecipeFile.Read<TrainLoraOptions>(path, overrides, problems);
+        var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        if (options.Data is not null)
+        {
+            options = options with { Data = [.. options.Data.Select(set => set.Folder is null ? set : set with { Folder = Path.GetFullPath(set.Folder, folder) })] };
+        }
+        ThrowIfAny(problems.Count > 0 ? problems : options.Validate(), path);
+        return options;
+    }
+
+    /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
+    public IReadOnlyList<string> Validate()
+    {
+        var problems = new List<string>();
+        if (string.IsNullOrWhiteSpace(Model)) problems.Add("model: empty; must be icons-64 or a model folder");
+        if (string.IsNullOrWhiteSpace(Output)) problems.Add("output: empty; must be a folder");
+        if (Data.Count == 0) problems.Add("data: empty; add at least one [[data]] table with a folder of pictures");
+        for (var i = 0; i < Data.Count; i++) problems.AddRange(Data[i].Validate().Select(problem => $"data[{i}].{problem}"));
+        problems.AddRange(Adapter.Validate().Select(problem => "adapter." + problem));
+        problems.AddRange(Training.Validate().Select(problem => "training." + problem));
+        problems.AddRange(Preview.Validate().Select(problem => "preview." + problem));
+        return problems;
+    }
+
+    internal static void ThrowIfAny(IReadOnlyList<string> problems, string where)
+    {
+        if (problems.Count == 0) return;
+        var parts = problems.Select(problem => problem.Split(": ", 2)).ToArray();
+        var width = parts.Max(part => part[0].Length) + 2;
+        var lines = parts.Select(part => part.Length == 2 ? part[0].PadRight(width) + part[1] : part[0]);
+        throw new OptionsException($"{problems.Count} problem{(problems.Count == 1 ? "" : "s")} in {where}\n\n{string.Join('\n', lines)}");
+    }
+}
+
+/// <summary>Training methods.</summary>
+public enum TrainingMethod
+{
+    /// <summary>Low-rank adaptation (Hu et al. 2021) of the denoiser.</summary>
+    Lora,
+}
+
+/// <summary>Pictures made while training.</summary>
+    public PreviewOptions Preview { get; init; } = new();
+
+    /// <summary>How the adapter is written.</summary>
+    public SaveOptions Save { get; init; } = new();
+
+    /// <summary>Reads a recipe file.</summary>
+    /// <param name="path">The TOML file. Data folders in it are relative to it; the output folder is relative to where the program runs.</param>
+    /// <param name="settings"><c>key=value</c> pairs that override the file, such as <c>training.steps=500</c>.</param>
+    /// <param name="output">Overrides <see cref="Output"/>.</param>
+    /// <exception cref="OptionsException">Lists every problem of the recipe.</exception>
+    public static TrainLoraOptions Read(string path, IReadOnlyList<string>? settings = null, string? output = null)
+    {
+        var problems = new List<string>();
+        var overrides = (settings ?? []).ToList();
+        if (output is not null) overrides.Add("output='" + output + "'");
+        var options = RecipeFile.Read<TrainLoraOptions>(path, overrides, problems);
+        var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        if (options.Data is not null)
+        {
+            options = options with { Data = [.. options.Data.Select(set => set.Folder is null ? set : set with { Folder = Path.GetFullPath(set.Folder, folder) })] };
+        }
+        ThrowIfAny(problems.Count > 0 ? problems : options.Validate(), path);
+        return options;
+    }
+
+    /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
+    public IReadOnlyList<string> Validate()
+    {
+        var problems = new List<string>();
+        if (string.IsNullOrWhiteSpace(Model)) problems.Add("model: empty; must be icons-64 or a model folder");
+        if (string.IsNullOrWhiteSpace(Output)) problems.Add("output: empty; must be a folder");
+        if (Data.Count == 0) problems.Add("data: empty; add at least one [[data]] table with a folder of pictures");
+        for (var i = 0; i < Data.Count; i++) problems.AddRange(Data[i].Validate().Select(problem => $"data[{i}].{problem}"));
+        problems.AddRange(Adapter.Validate().Select(problem => "adapter." + problem));
+        problems.AddRange(Training.Validate().Select(problem => "training." + problem));
+        problems.AddRange(Preview.Validate().Select(problem => "preview." + problem));
+        return problems;
+    }
+
+    internal static void ThrowIfAny(IReadOnlyList<string> problems, string where)
+    {
+        if (problems.Count == 0) return;
+        var parts = problems.Select(problem => problem.Split(": ", 2)).ToArray();
+        var width = parts.Max(part => part[0].Length) + 2;
+        var lines = parts.Select(part => part.Length == 2 ? part[0].PadRight(width) + part[1] : part[0]);
+        throw new OptionsException($"{problems.Count} problem{(problems.Count == 1 ? "" : "s")} in {where}\n\n{string.Join('\n', lines)}");
+    }
+}
+
+/// <summary>Training methods.</summary>
+public enum TrainingMethod
+{
+    /// <summary>Low-rank adaptation (Hu et al. 2021) of the denoiser.</summary>
+    Lora,
+}
+
+/// <summary>Where the arithmetic happens.</summary>
+public enum ComputeDevice
+{
+    /// <summary>The processor.</summary>
+    Cpu,
+    /// <summary>The first NVIDIA GPU; needs a build with CUDA packages.</summary>
+    Cuda,
+}
+
+/// <summary>Pictures made while training: the recipe's <c>[preview]</c>. Same seeds every time, so that they can be compared.</summary>
+public sealed record PreviewOptions
+{
+    /// <summary>Makes previews every so many updates; 0 only before and after.</summary>
+    public int Every { get; init; }
+
+    /// <summary>One picture each. Unset: up to four captions of the data.</summary>
+    public IReadOnlyList<string> Prompts { get; init; } = [];
+
+    /// <summary>What the pictures should not show.</summary>
+    public string? NegativePrompt { get; init; }
+
+    /// <summary>Sampler, as in <c>lora generate</c>.</summary>
+    public string Sampler { get; init; } = "ddim";
+
+    /// <summary>Sampler steps; time grows with it.</summary>
+    public int Steps { get; init; } = 20;
+
+    /// <summary>Guidance scale; 1 is off.</summary>
+    public double Guidance { get; init; } = 5;
+
+    /// <summary>All problems of these options, each as <c>key: what is wrong</c>.</summary>
+    public IReadOnlyList<string> Validate()
+    {
+        var problems = new List<string>();
+        if (Every < 0) problems.Add($"every: {Every}; must be 0 (off) or more");
+        if (Steps < 1) problems.Add($"steps: {Steps}; must be 1 or more");
+        if (Guidance is not (>= 1 and < double.PositiveInfinity)) problems.Add(string.Create(CultureInfo.InvariantCulture, $"guidance: {Guidance}; must be 1 (off) or more"));
+        if (SamplerCatalog.ProblemOf(Sampler) is { } problem) problems.Add($"sampler: {problem}");
+        return problems;
+    }
+}
+
+/// <summary>How the adapter is written: the recipe's <c>[save]</c>.</summary>
+public sealed record SaveOptions
+{
+    /// <summary>Key convention: kohya loads in A1111, Forge, ComfyUI, diffusers; peft in diffusers and PEFT.</summary>
+    public AdapterConvention Format { get; init; } = AdapterConvention.Kohya;
+
+    /// <summary>Element type of the file.</summary>
+    public SavePrecision Precision { get; init; } = SavePrecision.Fp16;
+}
+
+/// <summary>Element types of written adapters.</summary>
+public enum SavePrecision
+{
+    /// <summary>16-bit float: half the size, and what other tools write.</summary>
+    Fp16,
+    /// <summary>16-bit float with the exponent of fp32.</summary>
+    Bf16,
+    /// <summary>32-bit float: exactly what was trained.</summary>
+    Fp32,
+}
