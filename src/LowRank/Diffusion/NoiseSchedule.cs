@@ -13,7 +13,7 @@ namespace LowRank.Diffusion;
 public sealed class NoiseSchedule
 {
     /// <summary>What samplers in sigma space put in place of ᾱ = 0, whose sigma would be infinite: 2⁻²⁴, sigma 4096.</summary>
-    internal const float SmallestAlphaBar = 1f / (1 << 24);
+    private const float SmallestAlphaBar = 1f / (1 << 24);
 
     private readonly float[] betas;
     private readonly float[] alphasCumprod;
