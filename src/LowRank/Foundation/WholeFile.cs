@@ -32,7 +32,7 @@ internal static class WholeFile
         }
         finally
         {
-            File.Delete(temporary);   // nothing there after the move
+            if (File.Exists(temporary)) File.Delete(temporary);   // not after the move
         }
     }
 
