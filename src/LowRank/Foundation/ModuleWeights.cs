@@ -96,24 +96,23 @@ internal static class ModuleWeights
     /// </summary>
     private static void Put(Slot slot, Tensor value)
     {
-        var parameter = slot.Value as Parameter;
-        value = parameter is null ? value : new Parameter(value, requires_grad: false);
-        var type = slot.Owner.GetType();
-        var property = type.GetProperty(slot.Name, BindingFlags.Instance | BindingFlags.Public);
-        if (property?.SetMethod is not null && property.PropertyType.IsInstanceOfType(value))
-        {
-            property.SetValue(slot.Owner, value);
-            return;
-        }
-        if (parameter is null) RegisterBuffer.Invoke(slot.Owner, [slot.Name, value, true]);
-        else RegisterParameter.Invoke(slot.Owner, [slot.Name, value]);
-        for (var level = type; level is not null && level != typeof(nn.Module); level = level.BaseType)
+        if (slot.Value is Parameter) value = new Parameter(value, requires_grad: false);
+        var property = slot.Owner.GetType().GetProperty(slot.Name, BindingFlags.Instance | BindingFlags.Public);
+        if (property?.SetMethod is not null && property.PropertyType.IsInstanceOfType(value)) property.SetValue(slot.Owner, value);
+        else Register(slot, value);
+        slot.Value.Dispose();   // most setters did, Embedding's did not
+    }
+
+    private static void Register(Slot slot, Tensor value)
+    {
+        if (value is Parameter) RegisterParameter.Invoke(slot.Owner, [slot.Name, value]);
+        else RegisterBuffer.Invoke(slot.Owner, [slot.Name, value, true]);
+        for (var level = slot.Owner.GetType(); level is not null && level != typeof(nn.Module); level = level.BaseType)
         {
             foreach (var field in level.GetFields(Hidden | BindingFlags.Public | BindingFlags.DeclaredOnly))
             {
                 if (ReferenceEquals(field.GetValue(slot.Owner), slot.Value)) field.SetValue(slot.Owner, value);
             }
         }
-        slot.Value.Dispose();
     }
 }
