@@ -22,7 +22,7 @@ public sealed record AdapterTarget(string Component, string Path, nn.Module Modu
 /// <summary>Finds the modules that <see cref="AdapterOptions"/> name.</summary>
 public static class TargetSelector
 {
-    private static readonly Dictionary<string, string[]> presetPatterns = new()
+    private static readonly Dictionary<string, string[]> PresetPatterns = new()
     {
         ["attention"] = ["**.attn*.to_{q,k,v}", "**.attn*.to_out.0", "**.self_attn.{q,k,v,out}_proj"],
         ["attention+feedforward"] =
@@ -35,7 +35,7 @@ public static class TargetSelector
     };
 
     /// <summary>Names that stand for several patterns.</summary>
-    public static IReadOnlyCollection<string> Presets => presetPatterns.Keys;
+    public static IReadOnlyCollection<string> Presets => PresetPatterns.Keys;
 
     /// <summary>The modules that get a layer, in module order. A meta-device model will do.</summary>
     /// <param name="components">The model's parts by name.</param>
@@ -78,7 +78,7 @@ public static class TargetSelector
 
     private static Func<Layer, bool> Matcher(string text)
     {
-        var patterns = (presetPatterns.GetValueOrDefault(text) ?? [text]).Select(PathPattern.Parse).ToList();
+        var patterns = (PresetPatterns.GetValueOrDefault(text) ?? [text]).Select(PathPattern.Parse).ToList();
         var linearOnly = text == "all-linear";
         return layer => !(linearOnly && layer.Shape.IsConvolution) && patterns.Exists(pattern => pattern.Matches(layer.Component, layer.Path));
     }
@@ -86,7 +86,7 @@ public static class TargetSelector
     /// <summary>Why a pattern found nothing: a component that is not there, modules that are no layers, or a path that is nearly right.</summary>
     private static string Unmatched(string text, IEnumerable<string> components, IEnumerable<(string Component, string Path)> modules, string what)
     {
-        if (presetPatterns.ContainsKey(text)) return $"the preset {text} finds no module in {string.Join(", ", components)} that {what}; name modules by patterns instead";
+        if (PresetPatterns.ContainsKey(text)) return $"the preset {text} finds no module in {string.Join(", ", components)} that {what}; name modules by patterns instead";
         var pattern = PathPattern.Parse(text);
         if (pattern.Component is { } component && !components.Contains(component))
         {
