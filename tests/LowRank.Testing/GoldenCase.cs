@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using LowRank.Foundation;
 using static TorchSharp.torch;
 
@@ -8,7 +9,7 @@ namespace LowRank.Testing;
 /// One golden case: <c>area/name.json</c> (what was computed) and, where it has tensors, <c>area/name.safetensors</c>.
 /// Cases lie in <c>tests/fixtures</c>, or in the folder that LOWRANK_FIXTURES names.
 /// </summary>
-public sealed class GoldenCase : IDisposable
+public sealed partial class GoldenCase : IDisposable
 {
     private readonly JsonDocument document;
     private readonly Lazy<SafetensorsReader> tensors;
@@ -18,7 +19,7 @@ public sealed class GoldenCase : IDisposable
         Area = area;
         Name = name;
         Folder = Path.GetDirectoryName(path)!;
-        document = JsonDocument.Parse(File.ReadAllBytes(path));
+        document = Parse(path);
         tensors = new(() => SafetensorsReader.Open(Path.ChangeExtension(path, ".safetensors")));
     }
 
@@ -54,15 +55,49 @@ public sealed class GoldenCase : IDisposable
         {
             foreach (var path in Directory.GetFiles(folder, "*.json").Order(StringComparer.Ordinal))
             {
-                using var json = JsonDocument.Parse(File.ReadAllBytes(path));
+                using var json = Parse(path);
                 if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty("kind", out var kind)) continue;
                 yield return ($"{Path.GetFileName(folder)}/{Path.GetFileNameWithoutExtension(path)}", kind.GetString()!);
             }
         }
     }
 
+    /// <summary>Cases were written with bare NaN and Infinity where a number is not finite; they read as null.</summary>
+    private static JsonDocument Parse(string path) =>
+        JsonDocument.Parse(NotFinite().Replace(File.ReadAllText(path), found => found.Groups["text"].Success ? found.Value : "null"));
+
+    [GeneratedRegex("""(?<text>"(?:[^"\\]|\\.)*")|-?\b(?:NaN|Infinity)\b""")]
+    private static partial Regex NotFinite();
+
     /// <summary>A stored tensor; the caller owns it.</summary>
     public Tensor Tensor(string name) => tensors.Value.Read(name);
+
+    /// <summary>The stated tolerance of one tensor: its own, or the case's; none means exact.</summary>
+    public (double Relative, double Absolute) Tolerance(string name)
+    {
+        var stated = Json.TryGetProperty("tolerance_by_tensor", out var own) && own.ValueKind == JsonValueKind.Object && own.TryGetProperty(name, out var one)
+            ? one
+            : Json.GetProperty("tolerance");
+        return stated.ValueKind == JsonValueKind.Null ? (0, 0) : (stated.GetProperty("rtol").GetDouble(), stated.GetProperty("atol").GetDouble());
+    }
+
+    /// <summary>Holds a computed tensor against the stored one of this name, within its tolerance. The caller keeps both.</summary>
+    public void AssertClose(string name, Tensor actual)
+    {
+        using var expected = Tensor(name);
+        var (relative, absolute) = Tolerance(name);
+        TensorAssert.Close(expected, actual, relative, absolute, $"{Name}: {name}");
+    }
+
+    /// <summary>Holds every stored tensor against the computed one of its name. One that nothing computed is a failure.</summary>
+    public void AssertAllClose(IReadOnlyDictionary<string, Tensor> computed)
+    {
+        foreach (var name in TensorInfos.Keys)
+        {
+            Assert.True(computed.TryGetValue(name, out var actual), $"{Name}: nothing computed {name}");
+            AssertClose(name, actual!);
+        }
+    }
 
     public bool Has(string name) => tensors.Value.Tensors.ContainsKey(name);
 

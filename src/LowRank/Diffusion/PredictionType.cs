@@ -1,3 +1,6 @@
+using LowRank.Foundation;
+using static TorchSharp.torch;
+
 namespace LowRank.Diffusion;
 
 /// <summary>What a denoiser predicts.</summary>
@@ -9,4 +12,56 @@ public enum PredictionType
     VPrediction,
     /// <summary>The clean latents.</summary>
     Sample,
+    /// <summary>The velocity noise − latents of a straight path (Lipman et al. 2023). Samplers with flow sigmas only; no schedule of this kind is trained.</summary>
+    Flow,
+}
+
+/// <summary>The one place where predictions are turned into clean latents or noise, with noisy = alpha·latents + sigma·noise.</summary>
+internal static class Predictions
+{
+    /// <summary>The value a <c>scheduler_config.json</c> writes as <c>prediction_type</c>.</summary>
+    /// <exception cref="OptionsException">For a word that names no prediction type.</exception>
+    public static PredictionType Parse(string word) => word switch
+    {
+        "epsilon" => PredictionType.Epsilon,
+        "v_prediction" => PredictionType.VPrediction,
+        "sample" => PredictionType.Sample,
+        "flow_prediction" => PredictionType.Flow,
+        _ => throw NoiseScheduleOptions.Unsupported("prediction_type", word, "epsilon, v_prediction, sample, flow_prediction"),
+    };
+
+    /// <summary>The clean latents that a prediction implies.</summary>
+    /// <param name="type">What <paramref name="output"/> is.</param>
+    /// <param name="noisy">(B, C, h, w): alpha·latents + sigma·noise.</param>
+    /// <param name="output">The denoiser's output, shape and dtype of <paramref name="noisy"/>.</param>
+    /// <param name="alpha">√ᾱ; 1 − sigma for <see cref="PredictionType.Flow"/>.</param>
+    /// <param name="sigma">√(1−ᾱ); the flow time for <see cref="PredictionType.Flow"/>.</param>
+    public static Tensor ToSample(PredictionType type, Tensor noisy, Tensor output, double alpha, double sigma)
+    {
+        using var scope = NewDisposeScope();
+        var sample = type switch
+        {
+            PredictionType.Epsilon => (noisy - sigma * output) / alpha,
+            PredictionType.VPrediction => alpha * noisy - sigma * output,
+            PredictionType.Sample => output.alias(),
+            PredictionType.Flow => noisy - sigma * output,
+            _ => throw new ArgumentOutOfRangeException(nameof(type), type, null),
+        };
+        return sample.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The noise that a prediction implies; parameters as in <see cref="ToSample"/>.</summary>
+    public static Tensor ToNoise(PredictionType type, Tensor noisy, Tensor output, double alpha, double sigma)
+    {
+        using var scope = NewDisposeScope();
+        var noise = type switch
+        {
+            PredictionType.Epsilon => output.alias(),
+            PredictionType.VPrediction => alpha * output + sigma * noisy,
+            PredictionType.Sample => (noisy - alpha * output) / sigma,
+            PredictionType.Flow => noisy + alpha * output,
+            _ => throw new ArgumentOutOfRangeException(nameof(type), type, null),
+        };
+        return noise.MoveToOuterDisposeScope();
+    }
 }

@@ -1,0 +1,92 @@
+using static TorchSharp.torch;
+
+namespace LowRank.Training;
+
+/// <summary>Where one trained tensor lies in the flat tensors, and the group that sets its rate and decay.</summary>
+/// <param name="Name">Its name, as the adapter calls it.</param>
+/// <param name="Start">First element.</param>
+/// <param name="Length">Elements.</param>
+/// <param name="Group">Index into <see cref="TrainedParameters.Groups"/>.</param>
+internal sealed record ParameterSegment(string Name, long Start, long Length, int Group = 0);
+
+/// <summary>Rate and decay of some of the trained parameters.</summary>
+/// <param name="LearningRate">Before the schedule's factor.</param>
+/// <param name="WeightDecay">Decoupled for AdamW (times the rate), added to the gradient for SGD.</param>
+internal sealed record ParameterGroup(double LearningRate, double WeightDecay = 0);
+
+/// <summary>
+/// All that is trained, as one flat tensor of values and one of gradients. Owns neither: the adapter does, and its layers are views into them.
+/// </summary>
+internal sealed class TrainedParameters
+{
+    /// <summary>Describes parameters that lie one after the other.</summary>
+    /// <param name="values">(N) float32.</param>
+    /// <param name="gradients">(N) float32, where backward accumulates.</param>
+    /// <param name="segments">Every parameter, in order, without gaps.</param>
+    /// <param name="groups">Rates and decays.</param>
+    public TrainedParameters(Tensor values, Tensor gradients, IReadOnlyList<ParameterSegment> segments, IReadOnlyList<ParameterGroup> groups)
+    {
+        var end = 0L;
+        foreach (var segment in segments)
+        {
+            if (segment.Start != end || segment.Group < 0 || segment.Group >= groups.Count) throw new ArgumentException($"segment {segment} does not fit", nameof(segments));
+            end += segment.Length;
+        }
+        if (values.numel() != end || gradients.numel() != end) throw new ArgumentException($"{values.numel()} values and {gradients.numel()} gradients for segments of {end}", nameof(values));
+        (Values, Gradients, Segments, Groups) = (values, gradients, segments, groups);
+    }
+
+    /// <summary>(N) float32.</summary>
+    public Tensor Values { get; }
+
+    /// <summary>(N) float32.</summary>
+    public Tensor Gradients { get; }
+
+    /// <summary>Every parameter in order.</summary>
+    public IReadOnlyList<ParameterSegment> Segments { get; }
+
+    /// <summary>Rates and decays.</summary>
+    public IReadOnlyList<ParameterGroup> Groups { get; }
+
+    /// <summary>The norm of the whole gradient: () float32. The caller owns it.</summary>
+    public Tensor GradientNorm() => Gradients.norm();
+
+    /// <summary>Scales the gradient by limit / (norm + 1e-6) where that is below 1 (torch.nn.utils.clip_grad_norm_).</summary>
+    public void ClipGradients(double norm, double limit)
+    {
+        var factor = limit / (norm + 1e-6);
+        if (factor >= 1) return;
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        Gradients.mul_((float)factor);
+    }
+
+    /// <summary>Sets every gradient to 0.</summary>
+    public void ClearGradients()
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        Gradients.zero_();
+    }
+
+    /// <summary>
+    /// The present parameters as few stretches as possible: neighbours of one group and one step count become one.
+    /// </summary>
+    internal IEnumerable<(long Start, long Length, int Group, long Steps)> Stretches(IReadOnlySet<int>? absent, IReadOnlyList<long>? steps)
+    {
+        (long Start, long Length, int Group, long Steps)? open = null;
+        for (var index = 0; index < Segments.Count; index++)
+        {
+            if (absent?.Contains(index) == true) continue;
+            var (segment, count) = (Segments[index], steps?[index] ?? 0);
+            if (open is { } last && last.Start + last.Length == segment.Start && last.Group == segment.Group && last.Steps == count)
+            {
+                open = last with { Length = last.Length + segment.Length };
+                continue;
+            }
+            if (open is { } done) yield return done;
+            open = (segment.Start, segment.Length, segment.Group, count);
+        }
+        if (open is { } rest) yield return rest;
+    }
+}

@@ -1,0 +1,72 @@
+using System.Text.Json;
+using LowRank.Training;
+
+namespace LowRank.Tests.Golden;
+
+/// <summary>What the training cases say in JSON, as our types. Everything a case says is used or refused by name.</summary>
+internal static class GoldenTraining
+{
+    private static readonly string[] LearningRateKeys = ["name", "lr"];
+
+    /// <summary>A schedule of the cases; the base rate only matters to the polynomial one, whose end is an absolute rate.</summary>
+    public static LearningRateSchedule Schedule(JsonElement json, double baseRate)
+    {
+        var name = json.GetProperty("name").GetString()!;
+        var warmup = (long)Number(json, "warmup", 0);
+        long Total() => json.GetProperty("total").GetInt64();
+        (LearningRateSchedule Schedule, string[] Keys) read = name switch
+        {
+            "constant" => (new LearningRateSchedule.Constant(), []),
+            "constant_with_warmup" => (new LearningRateSchedule.Constant { WarmupSteps = warmup }, []),
+            "linear" => (new LearningRateSchedule.Linear(Total()) { WarmupSteps = warmup }, []),
+            "cosine" => (new LearningRateSchedule.Cosine(Total(), Number(json, "cycles", 0.5)) { WarmupSteps = warmup }, ["cycles"]),
+            "cosine_with_restarts" => (new LearningRateSchedule.CosineWithRestarts(Total(), Number(json, "cycles", 1)) { WarmupSteps = warmup }, ["cycles"]),
+            "polynomial" => (new LearningRateSchedule.Polynomial(Total(), Number(json, "power", 1), Number(json, "lr_end", 1e-7) / baseRate) { WarmupSteps = warmup },
+                ["power", "lr_end", "base_lr"]),
+            "inverse_sqrt" => (new LearningRateSchedule.InverseSqrt(json.TryGetProperty("timescale", out var scale) ? scale.GetInt64() : null) { WarmupSteps = warmup }, ["timescale"]),
+            "cosine_with_min_lr" => (new LearningRateSchedule.Cosine(Total(), Number(json, "cycles", 0.5), Number(json, "min_lr_rate", 0)) { WarmupSteps = warmup }, ["cycles", "min_lr_rate"]),
+            "warmup_stable_decay" => (new LearningRateSchedule.WarmupStableDecay(json.GetProperty("stable").GetInt64(), json.GetProperty("decay").GetInt64(),
+                Number(json, "min_lr_ratio", 0)) { WarmupSteps = warmup }, ["stable", "decay", "min_lr_ratio"]),
+            "piecewise_constant" => (new LearningRateSchedule.Piecewise([.. json.GetProperty("rules").EnumerateArray().Select(Piece)]), ["rules"]),
+            "rex" => (new LearningRateSchedule.Rex(Total()), []),
+            "one_cycle" => (new LearningRateSchedule.OneCycle(Total(), Number(json, "pct_start", 0.3), Number(json, "div", 25), Number(json, "final_div", 1e4)), ["pct_start", "div", "final_div"]),
+            _ => throw new NotSupportedException($"the case names a learning-rate schedule that the test does not know: {name}"),
+        };
+        RequireKnown(json, [.. read.Keys, "name", "warmup", "total", "count"]);
+        return read.Schedule;
+    }
+
+    /// <summary>The optimizer of a case; null when it is none of ours.</summary>
+    public static IOptimizer? Optimizer(JsonElement json, TrainedParameters parameters)
+    {
+        switch (json.GetProperty("name").GetString())
+        {
+            case "AdamW":
+                RequireKnown(json, [.. LearningRateKeys, "betas", "eps", "weight_decay"]);
+                var betas = json.TryGetProperty("betas", out var pair) ? pair.EnumerateArray().Select(item => item.GetDouble()).ToArray() : [0.9, 0.999];
+                return new AdamW(parameters, betas[0], betas[1], Number(json, "eps", 1e-8));
+            case "SGD":
+                RequireKnown(json, [.. LearningRateKeys, "momentum", "nesterov", "weight_decay"]);
+                return new Sgd(parameters, Number(json, "momentum", 0), json.TryGetProperty("nesterov", out var nesterov) && nesterov.GetBoolean());
+            default:
+                return null;
+        }
+    }
+
+    /// <summary>Decay where neither the optimizer nor the group names one: torch's default.</summary>
+    public static double DefaultDecay(JsonElement optimizer) =>
+        Number(optimizer, "weight_decay", optimizer.GetProperty("name").GetString() == "AdamW" ? 1e-2 : 0);
+
+    public static double Number(JsonElement json, string key, double otherwise) =>
+        json.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.Number ? value.GetDouble() : otherwise;
+
+    /// <summary>Fails on a field that the test would overlook.</summary>
+    public static void RequireKnown(JsonElement json, params IEnumerable<string> known)
+    {
+        var names = known.ToHashSet();
+        var unknown = json.EnumerateObject().Where(item => !names.Contains(item.Name) && item.Value.ValueKind != JsonValueKind.Null).Select(item => item.Name).ToList();
+        Assert.True(unknown.Count == 0, $"the case has fields that the test does not know: {string.Join(", ", unknown)}");
+    }
+
+    private static (double, long?) Piece(JsonElement rule) => (rule[0].GetDouble(), rule[1].ValueKind == JsonValueKind.Null ? null : rule[1].GetInt64());
+}

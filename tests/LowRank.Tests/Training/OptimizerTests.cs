@@ -1,0 +1,144 @@
+using System.Diagnostics;
+using System.Globalization;
+using LowRank.Foundation;
+using LowRank.Testing;
+using LowRank.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace LowRank.Tests.Training;
+
+public class OptimizerTests
+{
+    public static TheoryData<string> All => ["adamw", "sgd", "sgd with momentum"];
+
+    [Theory, MemberData(nameof(All))]
+    public void A_restored_optimizer_goes_on_with_the_same_bits(string kind)
+    {
+        using var scope = NewDisposeScope();
+        var (straight, first) = (Parameters(), Parameters());
+        using var straightOptimizer = Create(kind, straight);
+        using var firstOptimizer = Create(kind, first);
+        for (var step = 0; step < 5; step++) Step(straightOptimizer, step, absent: step < 2);
+        for (var step = 0; step < 3; step++) Step(firstOptimizer, step, absent: step < 2);
+
+        var second = Parameters();
+        second.Values.copy_(first.Values);
+        using var secondOptimizer = Create(kind, second);
+        secondOptimizer.Restore(firstOptimizer.Save());
+        for (var step = 3; step < 5; step++) Step(secondOptimizer, step, absent: false);
+
+        TensorAssert.Equal(straight.Values, second.Values);
+        foreach (var (name, tensor) in straightOptimizer.Save()) TensorAssert.Equal(tensor, secondOptimizer.Save()[name], name);
+    }
+
+    [Theory, MemberData(nameof(All))]
+    public void A_step_leaves_no_tensor_behind(string kind)
+    {
+        using var scope = NewDisposeScope();
+        using var optimizer = Create(kind, Parameters());
+        LeakGuard.AssertNothingLeft(() => optimizer.Step(0.5));
+        LeakGuard.AssertNothingLeft(() => optimizer.Step(0.5, new HashSet<int> { 1 }));
+    }
+
+    [Fact]
+    public void A_group_in_several_pieces_moves_as_one_in_one_piece()
+    {
+        using var scope = NewDisposeScope();
+        var (whole, pieces) = (Parameters(), Parameters(groupOfSecond: 1));
+        using var wholeOptimizer = new AdamW(whole);
+        using var piecesOptimizer = new AdamW(pieces);
+        for (var step = 0; step < 3; step++)
+        {
+            Step(wholeOptimizer, step, absent: false);
+            Step(piecesOptimizer, step, absent: false);
+        }
+        TensorAssert.Close(whole.Values, pieces.Values, rtol: 0, atol: 1e-7);
+    }
+
+    [Fact]
+    public void The_state_of_another_optimizer_is_refused()
+    {
+        using var scope = NewDisposeScope();
+        using var adam = new AdamW(Parameters());
+        using var sgd = new Sgd(Parameters(), momentum: 0.9);
+        var problem = Assert.Throws<CheckpointException>(() => adam.Restore(sgd.Save()));
+        Assert.Equal(
+            """
+            the saved optimizer state does not fit
+              expected  first_moment (12), second_moment (12), steps (3)
+              found     momentum (12)
+              try       to resume with the optimizer and adapter options that the run began with
+            """, problem.Message);
+    }
+
+    [Fact]
+    public void Clipping_scales_the_whole_gradient_to_the_limit_and_leaves_shorter_ones_alone()
+    {
+        using var scope = NewDisposeScope();
+        var parameters = Parameters();
+        parameters.Gradients.fill_(2f);
+        var norm = parameters.GradientNorm().item<float>();
+        Assert.Equal(2 * Math.Sqrt(12), norm, 1e-6);
+        parameters.ClipGradients(norm, limit: 10);
+        Assert.Equal(2f, parameters.Gradients[0].item<float>());
+        parameters.ClipGradients(norm, limit: 1);
+        Assert.Equal(norm / (norm + 1e-6), parameters.GradientNorm().item<float>(), 2e-7);
+    }
+
+    [Fact]
+    public void The_norm_of_a_long_gradient_keeps_its_digits()
+    {
+        using var scope = NewDisposeScope();
+        var gradients = Formula.Noise("long", [8_000_000], 5);
+        var parameters = new TrainedParameters(gradients, gradients, [new("all", 0, gradients.numel())], [new(1)]);
+        var exact = gradients.to(ScalarType.Float64).norm().item<double>();
+        Assert.Equal(1, parameters.GradientNorm().item<float>() / exact, 1e-6);
+    }
+
+    [Fact]
+    public void A_step_over_288_adapter_tensors_takes_less_than_a_millisecond()
+    {
+        using var scope = NewDisposeScope();
+        const int Tensors = 288, Each = 2772;   // rank 4 on the attention of SD 1.5: 0.8 million values
+        var parameters = new TrainedParameters(zeros(Tensors * Each), ones(Tensors * Each),
+            [.. Enumerable.Range(0, Tensors).Select(index => new ParameterSegment($"{index}", index * Each, Each))], [new ParameterGroup(1e-4, 0.01)]);
+        using var optimizer = new AdamW(parameters);
+        var best = Enumerable.Range(0, 200).Min(_ =>
+        {
+            var watch = Stopwatch.StartNew();
+            optimizer.Step(1);
+            return watch.Elapsed.TotalMilliseconds;
+        });
+        TestContext.Current.TestOutputHelper!.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{best:F3} ms"));
+        Assert.True(best < 1, string.Create(CultureInfo.InvariantCulture, $"the fastest of 200 steps took {best:F3} ms"));
+    }
+
+    [Fact]
+    public void Segments_with_a_gap_are_refused()
+    {
+        using var scope = NewDisposeScope();
+        Assert.Throws<ArgumentException>(() => new TrainedParameters(zeros(5), zeros(5), [new("a", 0, 2), new("b", 3, 2)], [new(1)]));
+        Assert.Throws<ArgumentException>(() => new TrainedParameters(zeros(5), zeros(5), [new("a", 0, 2), new("b", 2, 2)], [new(1)]));
+        Assert.Throws<ArgumentException>(() => new TrainedParameters(zeros(4), zeros(4), [new("a", 0, 4, Group: 1)], [new(1)]));
+    }
+
+    private static IOptimizer Create(string kind, TrainedParameters parameters) => kind switch
+    {
+        "adamw" => new AdamW(parameters),
+        "sgd" => new Sgd(parameters),
+        _ => new Sgd(parameters, momentum: 0.9, nesterov: true),
+    };
+
+    private static TrainedParameters Parameters(int groupOfSecond = 0) => new(
+        Formula.Noise("start", [12], 3), zeros(12),
+        [new("a", 0, 4), new("b", 4, 3, groupOfSecond), new("c", 7, 5)],
+        [new ParameterGroup(1e-2, 0.1), new ParameterGroup(1e-2, 0.1)]);
+
+    private static void Step(IOptimizer optimizer, int step, bool absent)
+    {
+        using var gradient = Formula.Noise($"gradient.{step}", [12], 3);
+        optimizer.Parameters.Gradients.copy_(gradient);
+        optimizer.Step(1.0 / (step + 1), absent ? new HashSet<int> { 1 } : null);
+    }
+}
