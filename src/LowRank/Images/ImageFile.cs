@@ -33,7 +33,13 @@ internal static class ImageFile
 
     private static readonly Dictionary<string, string> Formats = new(StringComparer.Ordinal)
     {
-        ["Jpeg"] = "jpeg", ["Png"] = "png", ["Webp"] = "webp", ["Nsgif"] = "gif", ["Tiff"] = "tiff", ["Heif"] = "avif", ["Svg"] = "svg",
+        ["Jpeg"] = "jpeg",
+        ["Png"] = "png",
+        ["Webp"] = "webp",
+        ["Nsgif"] = "gif",
+        ["Tiff"] = "tiff",
+        ["Heif"] = "avif",
+        ["Svg"] = "svg",
     };
 
     /// <summary>Reads the header only.</summary>
