@@ -1,0 +1,46 @@
+using LowRank.Data;
+
+namespace LowRank.Training;
+
+/// <summary>What a run is going to do, in numbers, known before its first step.</summary>
+public sealed record TrainingPlan
+{
+    /// <summary>The base model, as the recipe names it.</summary>
+    public required string Model { get; init; }
+
+    /// <summary>What it turned out to be: "Stable Diffusion 1".</summary>
+    public required string Family { get; init; }
+
+    /// <summary>Numbers in the denoiser.</summary>
+    public required long ModelParameters { get; init; }
+
+    /// <summary>What was found in the data folders.</summary>
+    public required DataReport Data { get; init; }
+
+    /// <summary>Modules that carry an adapter layer.</summary>
+    public required int Modules { get; init; }
+
+    /// <summary>Numbers that are trained.</summary>
+    public required long Parameters { get; init; }
+
+    /// <summary>Size of the adapter file, without its header.</summary>
+    public required long AdapterBytes { get; init; }
+
+    /// <summary>Updates.</summary>
+    public required int Steps { get; init; }
+
+    /// <summary>How often every picture is seen, repeats counted.</summary>
+    public required double Epochs { get; init; }
+
+    /// <summary>Pictures an update.</summary>
+    public required int PicturesPerStep { get; init; }
+
+    /// <summary>Most memory the run is expected to take: weights, activations of one batch, gradients, optimizer.</summary>
+    public required long MemoryBytes { get; init; }
+
+    /// <summary>Seconds an update, from one forward pass on this machine.</summary>
+    public required double SecondsPerStep { get; init; }
+
+    /// <summary>The run folder.</summary>
+    public required string Output { get; init; }
+}

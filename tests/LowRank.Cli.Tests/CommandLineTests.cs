@@ -1,0 +1,60 @@
+using System.Text.Json;
+
+namespace LowRank.Cli.Tests;
+
+public sealed class CommandLineTests : IDisposable
+{
+    private readonly Shell shell = new();
+
+    public void Dispose() => shell.Dispose();
+
+    [Theory]
+    [InlineData("", "train", "generate", "inspect", "env")]
+    [InlineData("train", "RECIPE", "--set", "--output", "--resume", "--dry-run")]
+    [InlineData("generate", "--model", "--adapter", "--prompt", "--negative-prompt", "--sampler", "--steps", "--guidance", "--seed", "--count", "--width", "--height", "--image", "--noise-strength", "--mask", "--output")]
+    [InlineData("inspect", "FILE", "--json")]
+    public void Help_names_what_a_command_takes(string command, params string[] words)
+    {
+        Assert.Equal(0, shell.Lora([.. command.Split(' ', StringSplitOptions.RemoveEmptyEntries), "--help"]));
+        foreach (var word in words) Assert.Contains(word, shell.Output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("train")]
+    [InlineData("train", "a.toml", "--resumee")]
+    [InlineData("generate", "--prompt", "x")]
+    [InlineData("generate", "--model", "icons-64", "--prompt", "x", "--output", "o", "--steps", "many")]
+    [InlineData("paint")]
+    public void Wrong_usage_exits_with_2_and_says_what(params string[] arguments)
+    {
+        Assert.Equal(CommandLine.WrongUsage, shell.Lora(arguments));
+        Assert.NotEqual("", shell.Errors);
+    }
+
+    [Fact]
+    public void Env_says_what_the_machine_has()
+    {
+        Assert.Equal(0, shell.Lora("env"));
+        foreach (var word in (string[])["lora", "system", "processor", "memory", "libtorch 2.10", "gpus", "libvips 8."]) Assert.Contains(word, shell.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Inspect_tells_of_a_trained_adapter_in_words_and_as_json()
+    {
+        Assert.Equal(0, shell.Lora("train", shell.TinyRecipe()));
+        var adapter = shell.Path("run", "adapter.safetensors");
+        Assert.Equal(0, shell.Lora("inspect", adapter));
+        foreach (var word in (string[])["kohya", "rank 2", "56", "icons-64"]) Assert.Contains(word, shell.Output, StringComparison.Ordinal);
+        Assert.Equal(0, shell.Lora("inspect", adapter, "--json"));
+        using var json = JsonDocument.Parse(shell.Output);
+        Assert.Equal(JsonValueKind.Array, json.RootElement.ValueKind);
+    }
+
+    [Fact]
+    public void A_file_that_is_no_adapter_exits_with_3()
+    {
+        Assert.Equal(CommandLine.BadInput, shell.Lora("inspect", shell.Write("not.safetensors", "hello, this is text")));
+        Assert.Contains("not.safetensors", shell.Errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", shell.Errors, StringComparison.Ordinal);
+    }
+}

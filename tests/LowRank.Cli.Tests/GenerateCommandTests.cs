@@ -1,0 +1,100 @@
+namespace LowRank.Cli.Tests;
+
+public sealed class GenerateCommandTests : IDisposable
+{
+    private readonly Shell shell = new();
+
+    public void Dispose() => shell.Dispose();
+
+    [Fact]
+    public void Strength_0_equals_the_base_bit_for_bit_and_strength_1_does_not()
+    {
+        Assert.Equal(0, shell.Lora("train", shell.TinyRecipe()));
+        var adapter = shell.Path("run", "adapter.safetensors");
+        var plain = Generate("base");
+        Assert.Equal(plain, Generate("zero", "--adapter", adapter + "=0"));
+        Assert.NotEqual(plain, Generate("half", "--adapter", adapter + "=0.5"));
+        Assert.NotEqual(Generate("half-again", "--adapter", adapter + "=0.5"), Generate("one", "--adapter", adapter));
+    }
+
+    [Fact]
+    public void Several_pictures_come_with_a_grid_and_their_settings()
+    {
+        var output = shell.Path("many");
+        Assert.Equal(0, shell.Lora("generate", "--model", "icons-64", "--prompt", "blue car", "--steps", "2", "--count", "3", "--seed", "5", "--output", output));
+        Assert.Equal(3, Directory.GetFiles(output, "*.png").Count(path => !path.Contains("grid", StringComparison.Ordinal)));
+        Assert.Single(Directory.GetFiles(output, "*grid*.png"));
+        var first = File.ReadAllBytes(Directory.GetFiles(output, "*.png").Where(path => !path.Contains("grid", StringComparison.Ordinal)).Order(StringComparer.Ordinal).First());
+        var settings = LowRank.Images.PngText.Read(first)["parameters"];
+        Assert.StartsWith("blue car\n", settings, StringComparison.Ordinal);
+        foreach (var word in (string[])["Steps: 2", "Sampler: DDIM", "CFG scale: 5", "Seed: 5", "Size: 64x64", "Model: icons-64"]) Assert.Contains(word, settings, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_same_seed_gives_the_same_picture_alone_or_in_a_row()
+    {
+        var row = shell.Path("row");
+        Assert.Equal(0, shell.Lora("generate", "--model", "icons-64", "--prompt", "red apple", "--steps", "2", "--count", "2", "--seed", "10", "--output", row));
+        var alone = shell.Path("alone");
+        Assert.Equal(0, shell.Lora("generate", "--model", "icons-64", "--prompt", "red apple", "--steps", "2", "--seed", "11", "--output", alone));
+        Assert.Equal(Pixels(Single(alone)), Pixels(Directory.GetFiles(row, "*.png").Where(path => !path.Contains("grid", StringComparison.Ordinal)).Order(StringComparer.Ordinal).Last()));
+    }
+
+    [Fact]
+    public void A_start_picture_and_a_mask_keep_what_is_black()
+    {
+        var start = Path.Combine(LowRank.Testing.Repository.Root, "examples", "tango", "pictures");
+        var picture = Directory.GetFiles(start, "*.png").Order(StringComparer.Ordinal).First();
+        var half = new byte[64 * 64 * 3];
+        for (var y = 0; y < 64; y++) for (var x = 32; x < 64; x++) for (var c = 0; c < 3; c++) half[(y * 64 + x) * 3 + c] = 255;
+        LowRank.Images.ImageFile.WritePng(shell.Path("mask.png"), new LowRank.Images.RgbImage(new LowRank.Images.PixelSize(64, 64), half));
+        var output = shell.Path("painted");
+        Assert.Equal(0, shell.Lora("generate", "--model", "icons-64", "--prompt", "red apple", "--steps", "4", "--image", picture, "--mask", shell.Path("mask.png"), "--noise-strength", "1", "--output", output));
+        var (before, after) = (LowRank.Images.ImageFile.Read(picture).Pixels, Pixels(Single(output)));
+        double Difference(int from, int to)
+        {
+            var sum = 0.0;
+            for (var y = 0; y < 64; y++) for (var x = from; x < to; x++) for (var c = 0; c < 3; c++) sum += Math.Abs(before[(y * 64 + x) * 3 + c] - after[(y * 64 + x) * 3 + c]);
+            return sum / ((to - from) * 64 * 3);
+        }
+        Assert.True(Difference(0, 24) < 12, $"the kept part moved by {Difference(0, 24)}");
+        Assert.True(Difference(32, 64) > 2 * Difference(0, 24), "the painted part did not move");
+    }
+
+    [Theory]
+    [InlineData("--mask needs", "--mask", "m.png")]
+    [InlineData("steps  ", "--steps", "0")]
+    [InlineData("sampler  ", "--sampler", "eulr")]
+    public void Impossible_options_exit_with_2(string word, params string[] extra)
+    {
+        Assert.Equal(CommandLine.WrongUsage, shell.Lora(["generate", "--model", "icons-64", "--prompt", "x", "--output", shell.Path("o"), .. extra]));
+        Assert.Contains(word.Split("  ")[0].Replace("--mask needs", "mask", StringComparison.Ordinal), shell.Errors, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(shell.Path("o")));
+    }
+
+    [Fact]
+    public void A_missing_adapter_exits_with_3()
+    {
+        Assert.Equal(CommandLine.BadInput, shell.Lora("generate", "--model", "icons-64", "--prompt", "x", "--output", shell.Path("o"), "--adapter", shell.Path("nowhere.safetensors")));
+        Assert.Contains("nowhere.safetensors", shell.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_prompt_longer_than_the_window_is_a_warning_that_says_what_is_cut()
+    {
+        var prompt = string.Join(' ', Enumerable.Repeat("apple", 40)) + " pear";
+        Assert.Equal(0, shell.Lora("generate", "--model", "icons-64", "--prompt", prompt, "--steps", "1", "--output", shell.Path("o")));
+        Assert.Contains("apple pear", shell.Errors, StringComparison.Ordinal);
+    }
+
+    private byte[] Generate(string name, params string[] extra)
+    {
+        var output = shell.Path(name);
+        Assert.Equal(0, shell.Lora(["generate", "--model", "icons-64", "--prompt", "red heart", "--steps", "3", "--seed", "1", "--output", output, .. extra]));
+        return Pixels(Single(output));
+    }
+
+    private static string Single(string folder) => Assert.Single(Directory.GetFiles(folder, "*.png"));
+
+    private static byte[] Pixels(string path) => LowRank.Images.ImageFile.Read(path).Pixels;
+}

@@ -1,0 +1,117 @@
+namespace LowRank.Cli.Tests;
+
+public sealed class TrainCommandTests : IDisposable
+{
+    private readonly Shell shell = new();
+
+    public void Dispose() => shell.Dispose();
+
+    [Fact]
+    public void A_run_leaves_a_folder_with_everything_in_it()
+    {
+        Assert.Equal(0, shell.Lora("train", shell.TinyRecipe()));
+        Assert.Equal("", shell.Errors);
+        foreach (var name in (string[])["recipe.toml", "events.jsonl", "adapter.safetensors", "adapter-000002.safetensors", "before-after.png", "loss.png", "state", "tensorboard"])
+        {
+            Assert.True(Path.Exists(shell.Path("run", name)), $"{name} is missing");
+        }
+        Assert.Contains("done in", shell.Output, StringComparison.Ordinal);
+        Assert.Contains(shell.Path("run", "adapter.safetensors"), shell.Output, StringComparison.Ordinal);
+        Assert.Contains("lora generate --model icons-64 --adapter", shell.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_resolved_recipe_runs_again_and_gives_the_same_bytes()
+    {
+        Assert.Equal(0, shell.Lora("train", shell.TinyRecipe()));
+        Assert.Equal(0, shell.Lora("train", shell.Path("run", "recipe.toml"), "--output", shell.Path("again")));
+        Assert.Equal(File.ReadAllBytes(shell.Path("run", "adapter.safetensors")), File.ReadAllBytes(shell.Path("again", "adapter.safetensors")));
+    }
+
+    [Fact]
+    public void A_dry_run_says_what_would_happen_and_writes_nothing()
+    {
+        Assert.Equal(0, shell.Lora("train", shell.TinyRecipe(), "--dry-run"));
+        Assert.False(Directory.Exists(shell.Path("run")));
+        foreach (var word in (string[])["3 pictures, 3 captions", "56 modules", "4 of 2 pictures", "memory", "s a step"]) Assert.Contains(word, shell.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_second_run_into_a_used_folder_is_refused_before_anything_is_touched()
+    {
+        Assert.Equal(0, shell.Lora("train", shell.TinyRecipe()));
+        var before = File.ReadAllBytes(shell.Path("run", "adapter.safetensors"));
+        Assert.Equal(CommandLine.WrongUsage, shell.Lora("train", shell.TinyRecipe()));
+        Assert.StartsWith($"the output folder already holds a run: {shell.Path("run")}", shell.Errors, StringComparison.Ordinal);
+        Assert.Equal(before, File.ReadAllBytes(shell.Path("run", "adapter.safetensors")));
+    }
+
+    [Fact]
+    public void A_resume_with_changed_options_names_them()
+    {
+        Assert.Equal(0, shell.Lora("train", shell.TinyRecipe()));
+        Assert.Equal(CommandLine.WrongUsage, shell.Lora("train", shell.TinyRecipe(), "--resume", "--set", "training.learning_rate=0.5", "--set", "seed=4"));
+        Assert.Contains("a resumed run keeps its options, and 2 changed:", shell.Errors, StringComparison.Ordinal);
+        Assert.Contains("training.learning_rate: 0.5; the run began with 0.01", shell.Errors, StringComparison.Ordinal);
+        Assert.Contains("seed: 4; the run began with 3", shell.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_resume_where_no_run_is_says_so()
+    {
+        Assert.Equal(CommandLine.WrongUsage, shell.Lora("train", shell.TinyRecipe(), "--resume"));
+        Assert.StartsWith($"there is no run in {shell.Path("run")}", shell.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_wrong_recipe_exits_with_2_and_lists_every_problem()
+    {
+        var recipe = shell.Write("wrong.toml", "model = \"icons-64\"\noutput = \"out\"\n[[data]]\nfolder = \"pictures\"\n[training]\nstpes = 5\n[adapter]\nrank = \"four\"\n");
+        Assert.Equal(CommandLine.WrongUsage, shell.Lora("train", recipe));
+        Assert.Equal($"""
+            2 problems in {recipe}
+
+            training.stpes  unknown key; did you mean training.steps?
+            adapter.rank    the text "four" where a whole number is expected
+
+            """.ReplaceLineEndings("\n"), shell.Errors);
+        Assert.Equal("", shell.Output);
+    }
+
+    [Fact]
+    public void A_missing_data_folder_exits_with_3_and_makes_no_run_folder()
+    {
+        var recipe = shell.TinyRecipe();
+        Assert.Equal(CommandLine.BadInput, shell.Lora("train", recipe, "--set", "data[0].folder=nowhere"));
+        Assert.Contains(shell.Path("nowhere"), shell.Errors, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(shell.Path("run")));
+    }
+
+    [Fact]
+    public void A_missing_model_exits_with_3_and_names_what_there_is()
+    {
+        Assert.Equal(CommandLine.BadInput, shell.Lora("train", shell.TinyRecipe(), "--set", "model=icon-64"));
+        Assert.Contains("icons-64", shell.Errors, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(shell.Path("run")));
+    }
+
+    [Fact]
+    public void A_prompt_longer_than_the_window_is_a_warning_that_says_what_is_cut()
+    {
+        var recipe = shell.TinyRecipe();
+        var caption = Directory.GetFiles(shell.Path("pictures"), "*.txt").Order(StringComparer.Ordinal).First();
+        File.WriteAllText(caption, string.Join(' ', Enumerable.Repeat("apple", 40)) + " pear");
+        Assert.Equal(0, shell.Lora("train", recipe));
+        Assert.Contains("warning:", shell.Errors, StringComparison.Ordinal);
+        Assert.Contains("apple pear", shell.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_output_that_cannot_be_written_is_found_before_the_run()
+    {
+        var file = shell.Write("occupied", "a file where the folder should be");
+        Assert.Equal(CommandLine.WrongUsage, shell.Lora("train", shell.TinyRecipe(), "--output", file));
+        Assert.StartsWith("the output folder cannot be written", shell.Errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("step", shell.Output, StringComparison.Ordinal);
+    }
+}
