@@ -21,3 +21,16 @@ public enum AdapterConvention
     /// <summary>The package of 2022 that began it: <c>unet:0:down</c>, or a bare list; modules by their place in the model.</summary>
     Package2022,
 }
+
+internal static class AdapterConventions
+{
+    public static string InWords(this AdapterConvention convention) => convention switch
+    {
+        AdapterConvention.Kohya => "kohya",
+        AdapterConvention.Lycoris => "LyCORIS",
+        AdapterConvention.Peft => "PEFT",
+        AdapterConvention.Diffusers => "diffusers 2023",
+        AdapterConvention.AttentionProcessors => "attention-processor",
+        _ => "2022 package",
+    };
+}

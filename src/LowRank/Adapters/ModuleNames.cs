@@ -59,9 +59,12 @@ internal sealed class ModuleNames
     /// <summary>The name sd-scripts writes.</summary>
     public string Kohya(string component, string path)
     {
-        if (IsTextEncoder(component)) return (component == "text_encoder" && UsesOriginalNames ? "lora_te1_" : KohyaPrefixes(component)[0]) + Flatten(WithTextModel(path));
-        return KohyaPrefixes(component)[0] + Flatten(component == "unet" && UsesOriginalNames ? original.Of(path) ?? path : path);
+        if (IsTextEncoder(component)) return KohyaPrefix(component) + Flatten(WithTextModel(path));
+        return KohyaPrefix(component) + Flatten(component == "unet" && UsesOriginalNames ? original.Of(path) ?? path : path);
     }
+
+    /// <summary>How the names that sd-scripts writes for a component begin.</summary>
+    public string KohyaPrefix(string component) => component == "text_encoder" && UsesOriginalNames ? "lora_te1_" : KohyaPrefixes(component)[0];
 
     /// <summary>The name diffusers writes.</summary>
     public static string Peft(string component, string path) => $"{component}.{(IsTextEncoder(component) ? WithTextModel(path) : path)}";
