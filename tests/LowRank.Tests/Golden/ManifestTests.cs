@@ -16,15 +16,17 @@ public class ManifestTests
     private static readonly Dictionary<string, Func<byte[], nn.Module>> Models = new()
     {
         ["UNet2DConditionModel"] = json => new UNet2DConditionModel(UNet2DConditionConfig.Parse(json, "manifest"), LayerFactory.Meta),
+        ["AutoencoderKL"] = json => new AutoencoderKL(AutoencoderKLConfig.Parse(json, "manifest"), LayerFactory.Meta),
     };
 
     /// <summary>Classes that are written elsewhere and join <see cref="Models"/> when they are there.</summary>
-    private static readonly HashSet<string> Awaited = ["AutoencoderKL", "CLIPTextModel", "CLIPTextModelWithProjection"];
+    private static readonly HashSet<string> Awaited = ["CLIPTextModel", "CLIPTextModelWithProjection"];
 
     /// <summary>Configuration files of published folders, by component; components that have no network are not listed.</summary>
     private static readonly Dictionary<string, string> Components = new()
     {
         ["unet/config.json"] = "UNet2DConditionModel",
+        ["vae/config.json"] = "AutoencoderKL",
     };
 
     public static IEnumerable<TheoryDataRow<string>> Manifests() =>
