@@ -90,4 +90,5 @@ internal sealed class PerLevelConverter : JsonConverter<PerLevel>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true)]
 [JsonSerializable(typeof(UNet2DConditionConfig))]
 [JsonSerializable(typeof(AutoencoderKLConfig))]
+[JsonSerializable(typeof(ClipTextConfig))]
 internal sealed partial class PublishedConfigContext : JsonSerializerContext;
