@@ -84,6 +84,10 @@ public sealed class AdapterFile : IDisposable
         }
     }
 
+    /// <summary>The vectors of an embedding, of the shape and type it is stored in. The caller owns them.</summary>
+    /// <param name="embedding">One of <see cref="Embeddings"/>.</param>
+    public Tensor Read(AdapterEmbedding embedding) => file.Read(embedding.Key);
+
     /// <summary>"kohya keys, rank 4": what the file looks like, for messages.</summary>
     internal string Looks()
     {
