@@ -1,0 +1,101 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace LowRank.Adapters;
+
+/// <summary>
+/// Adapter layers on the modules of a model, attached by forward hooks: the model's own tensors are never touched,
+/// and any TorchSharp module tree will do. Owns its tensors; take it off by <see cref="Detach"/> or dispose.
+/// Several sets may sit on one model; their deltas add up.
+/// </summary>
+public sealed class AdapterSet : IDisposable
+{
+    private readonly List<Action> hooks = [];
+    private readonly List<Tensor> owned = [];
+
+    private AdapterSet(IReadOnlyList<AdapterTarget> targets, double dropout, Device device)
+    {
+        using var scope = NewDisposeScope();
+        FlatParameters = zeros(targets.Sum(target => target.ParameterCount), ScalarType.Float32, device);
+        FlatGradients = zeros_like(FlatParameters);
+        long offset = 0;
+        Layers = targets.Select(target => new LoraLayer(target, Part(target.Shape.Down(target.Rank)), Part(target.Shape.Up(target.Rank)), dropout)).ToList();
+        owned.AddRange([FlatParameters, FlatGradients]);
+        foreach (var tensor in owned) tensor.DetachFromDisposeScope();
+
+        Tensor Part(long[] sizes)
+        {
+            var count = sizes.Aggregate((a, b) => a * b);
+            var gradient = FlatGradients.narrow(0, offset, count).view(sizes);
+            var part = FlatParameters.narrow(0, offset, count).view(sizes).requires_grad_();
+            part.grad = gradient;   // backward adds to it in place
+            owned.Add(part);
+            offset += count;
+            return part;
+        }
+    }
+
+    /// <summary>One for each adapted module, in module order.</summary>
+    public IReadOnlyList<LoraLayer> Layers { get; }
+
+    /// <summary>All trainable numbers in one tensor (n), float32: of each layer in order, down then up. The layers' tensors are views of it.</summary>
+    public Tensor FlatParameters { get; }
+
+    /// <summary>The gradients of <see cref="FlatParameters"/> (n), float32. Backward adds to it; set it to zero before a step.</summary>
+    public Tensor FlatGradients { get; }
+
+    /// <summary>Factor of every delta: 1 as trained, 0 exactly the base, any number between, beyond or below. Counts from the next forward on.</summary>
+    public double Strength { get; set; } = 1;
+
+    /// <summary>Where dropout draws its masks from. Dropout acts only while this is set: set it to train, clear it to use the adapter.</summary>
+    public Generator? DropoutStream { get; set; }
+
+    /// <summary>True while the model's outputs include this adapter's.</summary>
+    public bool Attached => hooks.Count > 0;
+
+    /// <summary>A fresh adapter, attached: down uniform in ±1/√fan-in (Kaiming with a = √5), up zero, so that it changes nothing yet.</summary>
+    /// <param name="components">The model's parts by name: unet, text_encoder, …</param>
+    /// <param name="options">Targets and sizes.</param>
+    /// <param name="init">Draws down, on the CPU.</param>
+    /// <param name="device">Where the model lies.</param>
+    /// <exception cref="Foundation.OptionsException">Impossible options, or targets that find no module.</exception>
+    public static AdapterSet Create(IReadOnlyDictionary<string, nn.Module> components, AdapterOptions options, Generator init, Device device)
+    {
+        var set = new AdapterSet(TargetSelector.Select(components, options), options.Dropout, device);
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        foreach (var layer in set.Layers)
+        {
+            var bound = 1 / Math.Sqrt(layer.Down.shape.Skip(1).Aggregate(1L, (a, b) => a * b));
+            layer.Down.copy_(empty(layer.Down.shape, ScalarType.Float32).uniform_(-bound, bound, init));
+        }
+        set.Attach();
+        return set;
+    }
+
+    /// <summary>Every trainable tensor with its name (<c>component.path.down</c>, <c>….up</c>) in the order of <see cref="FlatParameters"/>; still owned by the set.</summary>
+    public IEnumerable<(string Name, Tensor Parameter)> NamedParameters() =>
+        Layers.SelectMany(layer => new[] { ($"{layer.Component}.{layer.Path}.down", layer.Down), ($"{layer.Component}.{layer.Path}.up", layer.Up) });
+
+    /// <summary>Puts every layer on its module; does nothing when they are on.</summary>
+    public void Attach()
+    {
+        if (Attached) return;
+        hooks.AddRange(Layers.Select(layer => layer.Attach(this)));
+    }
+
+    /// <summary>Takes every layer off: the model gives exactly what it gave before. Does nothing when they are off.</summary>
+    public void Detach()
+    {
+        foreach (var remove in hooks) remove();
+        hooks.Clear();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Detach();
+        foreach (var tensor in owned) tensor.Dispose();
+        owned.Clear();
+    }
+}
