@@ -1,4 +1,6 @@
 using System.Text;
+using System.Text.Json;
+using System.Text.RegularExpressions;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -61,11 +63,22 @@ public static class Formula
     }
 
     /// <summary>Fills every parameter by formula, under its name in the state dict behind <paramref name="prefix"/>.</summary>
-    public static void Fill(nn.Module module, long seed, string prefix = "")
+    /// <param name="multiply">
+    /// A case's rules, if it has them: an object of regular expressions and factors; in their order, each multiplies the parameters it is found in.
+    /// </param>
+    public static void Fill(nn.Module module, long seed, string prefix = "", JsonElement multiply = default)
     {
-        using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        foreach (var (name, parameter) in module.named_parameters()) parameter.copy_(Weight(prefix + name, parameter.shape, seed));
+        foreach (var (name, parameter) in module.named_parameters())
+        {
+            using var scope = NewDisposeScope();
+            var weight = Weight(prefix + name, parameter.shape, seed);
+            if (multiply.ValueKind == JsonValueKind.Object)
+            {
+                foreach (var rule in multiply.EnumerateObject().Where(rule => Regex.IsMatch(prefix + name, rule.Name))) weight.mul_((float)rule.Value.GetDouble());
+            }
+            parameter.copy_(weight);
+        }
     }
 
     private static long Count(IReadOnlyList<long> shape) => shape.Aggregate(1L, (product, size) => product * size);

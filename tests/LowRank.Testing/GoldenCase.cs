@@ -72,6 +72,33 @@ public sealed partial class GoldenCase : IDisposable
     /// <summary>A stored tensor; the caller owns it.</summary>
     public Tensor Tensor(string name) => tensors.Value.Read(name);
 
+    /// <summary>The stated tolerance of one tensor: its own, or the case's; none means exact.</summary>
+    public (double Relative, double Absolute) Tolerance(string name)
+    {
+        var stated = Json.TryGetProperty("tolerance_by_tensor", out var own) && own.ValueKind == JsonValueKind.Object && own.TryGetProperty(name, out var one)
+            ? one
+            : Json.GetProperty("tolerance");
+        return stated.ValueKind == JsonValueKind.Null ? (0, 0) : (stated.GetProperty("rtol").GetDouble(), stated.GetProperty("atol").GetDouble());
+    }
+
+    /// <summary>Holds a computed tensor against the stored one of this name, within its tolerance. The caller keeps both.</summary>
+    public void AssertClose(string name, Tensor actual)
+    {
+        using var expected = Tensor(name);
+        var (relative, absolute) = Tolerance(name);
+        TensorAssert.Close(expected, actual, relative, absolute, $"{Name}: {name}");
+    }
+
+    /// <summary>Holds every stored tensor against the computed one of its name. One that nothing computed is a failure.</summary>
+    public void AssertAllClose(IReadOnlyDictionary<string, Tensor> computed)
+    {
+        foreach (var name in TensorInfos.Keys)
+        {
+            Assert.True(computed.TryGetValue(name, out var actual), $"{Name}: nothing computed {name}");
+            AssertClose(name, actual!);
+        }
+    }
+
     public bool Has(string name) => tensors.Value.Tensors.ContainsKey(name);
 
     public void Dispose()

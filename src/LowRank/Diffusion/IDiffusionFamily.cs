@@ -52,7 +52,9 @@ public interface IDiffusionFamily : IDisposable
     Tensor EncodeImages(Tensor pixels, Generator? posterior);
 
     /// <summary>Prompts to conditioning, without size conditions.</summary>
-    Conditioning EncodePrompts(IReadOnlyList<string> prompts);
+    /// <param name="prompts">One for each picture.</param>
+    /// <param name="options">What families with more than one text encoder, or users of a shortened one, ask for; null for the usual.</param>
+    Conditioning EncodePrompts(IReadOnlyList<string> prompts, PromptOptions? options = null);
 
     /// <summary>The conditioning of an absent negative prompt for one picture: "" encoded, or zeros where the family says so.</summary>
     Conditioning EncodeNoPrompt();
@@ -73,6 +75,19 @@ public interface IDiffusionFamily : IDisposable
     /// <summary>Scaled latents to pixels.</summary>
     /// <returns>(B, 3, H, W) float32, about [-1, 1], not clipped.</returns>
     Tensor DecodeLatents(Tensor latents);
+}
+
+/// <summary>How prompts are encoded, where not in the usual way.</summary>
+public sealed record PromptOptions
+{
+    /// <summary>One prompt for each picture to give to the second text encoder; null gives it the same ones. An error in families with one text encoder.</summary>
+    public IReadOnlyList<string>? SecondPrompts { get; init; }
+
+    /// <summary>
+    /// Last layers of the text encoder that are left out before the final norm: 0 for none; 1 takes hidden state −2, which diffusers calls
+    /// clip_skip 1, trainers and web UIs clip skip 2.
+    /// </summary>
+    public int SkippedLayers { get; init; }
 }
 
 /// <summary>SDXL's size conditions of one picture, in pixels.</summary>
