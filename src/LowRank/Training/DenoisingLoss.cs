@@ -28,7 +28,7 @@ internal sealed class DenoisingLoss(
     /// Whose signal-to-noise ratios the weights use: the schedule's own, unless set. kohya's trainers take those of the schedule before
     /// its rescaling to zero terminal SNR.
     /// </summary>
-    public NoiseSchedule WeightSchedule { get; init; } = schedule;
+    public NoiseSchedule? WeightSchedule { get; init; }
 
     /// <summary>The loss of one micro-batch.</summary>
     /// <param name="latents">(B, C, h, w) float32, scaled, on the denoiser's device.</param>
@@ -41,7 +41,7 @@ internal sealed class DenoisingLoss(
         using var scope = NewDisposeScope();
         var (noisy, target) = TrainingTarget.Of(schedule, type, latents, noise.to(latents.device), timesteps);
         var weights = new float[timesteps.Length];
-        for (var item = 0; item < weights.Length; item++) weights[item] = weighting.Weight(WeightSchedule.Snr(timesteps[item]), type);
+        for (var item = 0; item < weights.Length; item++) weights[item] = weighting.Weight((WeightSchedule ?? schedule).Snr(timesteps[item]), type);
         var prediction = predict(noisy, tensor(timesteps.ToArray(), ScalarType.Float32, latents.device), conditioning).to(ScalarType.Float32);
         var errors = nn.functional.mse_loss(prediction, target, nn.Reduction.None).mean([1, 2, 3]);   // (B)
         var weighted = errors * tensor(weights, device: latents.device);

@@ -8,4 +8,5 @@ namespace LowRank.Training;
     NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
     AllowOutOfOrderMetadataProperties = true)]
 [JsonSerializable(typeof(TrainingEvent))]
+[JsonSerializable(typeof(StateFacts))]
 internal sealed partial class TrainingJson : JsonSerializerContext;
