@@ -46,7 +46,7 @@ internal static class TrajectoryNeeds
         foreach (var part in parts.EnumerateObject())
         {
             if (part.Name != "unet") yield return $"an adapter on {part.Name}";
-            foreach (var item in Unknown(part.Value, BuiltAdapter)) yield return $"the adapter's {item.Name} {item.Value.GetRawText()}";
+            foreach (var item in Unknown(part.Value, BuiltAdapter)) yield return $"the adapter's {item.Name}";
             if (GoldenTraining.Text(part.Value, "type") is not (null or "lora") and var kind) yield return $"the adapter kind {kind}";
         }
     }
