@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
 using static System.FormattableString;
@@ -33,9 +32,10 @@ internal sealed class SafetensorsHeader
     /// <summary>Reads and checks the header of an open file.</summary>
     public static SafetensorsHeader Read(FileStream file, string path)
     {
-        var start = new byte[Math.Min(file.Length, 512)];
-        file.ReadExactly(start);
-        RefuseOtherKinds(start, path);
+        var start = new byte[Math.Min(file.Length, 15)];
+        TensorFile.Fill(file.SafeFileHandle, path, start, 0);
+        TensorFile.RefuseOtherKinds(start, path);
+        if (start.AsSpan().StartsWith("PK\u0003\u0004"u8)) throw TensorFile.Refuse(path, "a zip archive (torch file), not a safetensors file", "name it .pt, .bin or .ckpt");
         if (start.Length < 8) throw TensorFile.Refuse(path, Invariant($"no safetensors file: {start.Length} bytes, the shortest has 10"));
         var length = BinaryPrimitives.ReadUInt64LittleEndian(start);
         if (length > LongestHeader)
@@ -48,29 +48,10 @@ internal sealed class SafetensorsHeader
         }
         var header = new SafetensorsHeader(path, 8 + (long)length, file.Length);
         var json = new byte[length];
-        file.Position = 8;
-        file.ReadExactly(json);
+        TensorFile.Fill(file.SafeFileHandle, path, json, 8);
         header.Parse(json);
         header.CheckLayout();
         return header;
-    }
-
-    /// <summary>What people often have under this name instead.</summary>
-    private static void RefuseOtherKinds(byte[] start, string path)
-    {
-        var text = Encoding.Latin1.GetString(start).TrimStart();
-        if (text.StartsWith("version https://git-lfs", StringComparison.Ordinal))
-        {
-            throw TensorFile.Refuse(path, "a Git LFS pointer, not the file it stands for", "run: git lfs pull");
-        }
-        if (text.StartsWith("<!doctype", StringComparison.OrdinalIgnoreCase) || text.StartsWith("<html", StringComparison.OrdinalIgnoreCase))
-        {
-            throw TensorFile.Refuse(path, "a web page, not a safetensors file: the download failed", "download it again; the site may want you to log in first");
-        }
-        if (text.StartsWith("PK\u0003\u0004", StringComparison.Ordinal))
-        {
-            throw TensorFile.Refuse(path, "a zip archive (torch file), not a safetensors file", "name it .pt, .bin or .ckpt");
-        }
     }
 
     private void Parse(byte[] json)
