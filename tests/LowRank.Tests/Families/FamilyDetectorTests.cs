@@ -70,8 +70,8 @@ public class FamilyDetectorTests
     [InlineData("sd1", "text_encoder/config.json", "vocab_size", "600", "vocab_size is 600, but the tokenizer has ids up to 639; in {0}/text_encoder/config.json; take text encoder and tokenizer ({0}/tokenizer) from the same model")]
     [InlineData("sd1", "text_encoder/config.json", "max_position_embeddings", "32",
         "max_position_embeddings is 32, but the tokenizer's model_max_length is 77; in {0}/text_encoder/config.json; take text encoder and tokenizer ({0}/tokenizer) from the same model")]
-    [InlineData("sd1", "scheduler/scheduler_config.json", "beta_schedule", "\"cubic\"",
-        "beta_schedule is \"cubic\" in the scheduler configuration, which is not supported. Supported: linear, scaled_linear, squaredcos_cap_v2, sigmoid; in {0}/scheduler/scheduler_config.json; use the file as published")]
+    [InlineData("sd1", "scheduler/scheduler_config.json", "prediction_type", "\"score\"",
+        "prediction_type is \"score\" in the scheduler configuration, which is not supported. Supported: epsilon, v_prediction, sample, flow_prediction; in {0}/scheduler/scheduler_config.json; use the file as published")]
     public void A_value_that_is_not_supported_is_refused_by_file_key_and_value(string pipeline, string file, string key, string value, string message)
     {
         using var folder = new ModelFolder(pipeline);

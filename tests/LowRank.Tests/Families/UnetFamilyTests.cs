@@ -56,6 +56,24 @@ public class UnetFamilyTests
         Assert.Equal(first, Encoded());
     }
 
+    [Fact]
+    public void A_text_encoder_saved_without_the_classic_prefix_is_the_same()
+    {
+        using var scope = NewDisposeScope();
+        using var folder = new ModelFolder("sd1");
+        var path = folder.File("text_encoder/model.safetensors");
+        using (var weights = SafetensorsReader.Open(path))
+        {
+            var renamed = weights.Tensors.Keys.Select(name => KeyValuePair.Create(name["text_model.".Length..], weights.Read(name))).ToArray();
+            SafetensorsWriter.Write(path + ".tmp", renamed);
+        }
+        File.Move(path + ".tmp", path, overwrite: true);
+        using var usual = Open("sd1");
+        using var other = FamilyDetector.Open(folder.Path);
+
+        TensorAssert.Equal(usual.EncodePrompts(["a dog"]).Hidden, other.EncodePrompts(["a dog"]).Hidden);
+    }
+
     [Theory]
     [InlineData("sd1")]
     [InlineData("sdxl")]

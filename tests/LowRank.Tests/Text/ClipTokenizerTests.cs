@@ -76,6 +76,15 @@ public sealed class ClipTokenizerTests : IDisposable
     }
 
     [Fact]
+    public void A_runtime_that_cannot_normalise_refuses_what_it_would_get_wrong()
+    {
+        var message = Assert.Throws<OptionsException>(() => ClipTokenizer.RequireNormalisation("cafe\u0301", "e\u0301")).Message;
+
+        Assert.Equal("this text needs Unicode normalisation, which this program runs without: \"cafe\u0301\"; "
+            + "install ICU (libicu) and leave DOTNET_SYSTEM_GLOBALIZATION_INVARIANT unset, or write the text without characters beyond U+02FF", message);
+    }
+
+    [Fact]
     public void Letters_and_digits_beyond_sixteen_bits_are_told_apart()
     {
         var tokenizer = TokenizerFolder.Open(folder);
