@@ -26,7 +26,11 @@ public sealed class DamagedFileTests : IDisposable
         var path = folder["good.safetensors"];
         SafetensorsWriter.Write(path, new Dictionary<string, Tensor>
         {
-            ["a.weight"] = ones(3, 4), ["b"] = ones(5, dtype: ScalarType.Bool), ["number"] = tensor(1.0), ["none"] = zeros(0, 3), ["half"] = ones(2, 2, dtype: ScalarType.BFloat16),
+            ["a.weight"] = ones(3, 4),
+            ["b"] = ones(5, dtype: ScalarType.Bool),
+            ["number"] = tensor(1.0),
+            ["none"] = zeros(0, 3),
+            ["half"] = ones(2, 2, dtype: ScalarType.BFloat16),
         }, new Dictionary<string, string> { ["format"] = "pt" });
         CheckAll(File.ReadAllBytes(path));
     }
