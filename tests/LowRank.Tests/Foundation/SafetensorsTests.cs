@@ -215,6 +215,26 @@ public sealed class SafetensorsTests : IDisposable
     }
 
     [Fact]
+    public void Tensors_and_offsets_beyond_the_limits_of_32_bits_are_read()
+    {
+        if (OperatingSystem.IsWindows()) Assert.Skip("the file would take 5 GB of disk where holes are not free");
+        const long Large = 5_000_000_000;
+        var path = Make($$$"""{"large":{"dtype":"U8","shape":[5,1000000000],"data_offsets":[0,{{{Large}}}]},"after":{"dtype":"U8","shape":[2],"data_offsets":[{{{Large}}},{{{Large + 2}}}]}}""", []);
+        using (var stream = File.OpenWrite(path))
+        {
+            stream.Seek(Large - 1, SeekOrigin.End);
+            stream.Write([7, 8, 9]);
+        }
+        using var reader = SafetensorsReader.Open(path);
+        var large = reader.Map("large");
+        Assert.Equal([5, 1_000_000_000], large.shape);
+        Assert.Equal(7, large[4, 999_999_999].item<byte>());
+        Assert.Equal([8, 9], reader.Read("after").data<byte>().ToArray());
+        Assert.Equal($"tensor \"large\" has 5000000000 bytes, one array holds {Array.MaxLength}; in {path}; read it as a tensor",
+            Assert.Throws<CheckpointException>(() => reader.ReadBytes("large")).Message);
+    }
+
+    [Fact]
     public void A_missing_file_and_a_folder_are_refused_in_words()
     {
         Assert.Equal($"no such file; {folder["none"]}; check the path", Assert.Throws<CheckpointException>(() => SafetensorsReader.Open(folder["none"])).Message);
