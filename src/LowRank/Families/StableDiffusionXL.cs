@@ -28,6 +28,10 @@ internal sealed class StableDiffusionXL : UnetFamily
         second = new PromptEncoder(folder, "_2", projection: true, placement);
         zerosForNoPrompt = folder.Flag("force_zeros_for_empty_prompt", otherwise: true);
         Denoiser.RequireFit(LatentChannels, first.Config.HiddenSize + second.Config.HiddenSize);
+        if (first.PromptLength != second.PromptLength)
+        {
+            throw new CheckpointException(Invariant($"the text encoders read {first.PromptLength} and {second.PromptLength} tokens; in {folder.Path}; set model_max_length of tokenizer and tokenizer_2 as published (77)"));
+        }
         if (!Denoiser.Config.HasTextTime) throw Denoiser.Unfit("unsupported value: addition_embed_type is null", "Stable Diffusion XL needs \"text_time\"");
         if (Denoiser.Config.PooledSize != second.Config.ProjectionDim)
         {

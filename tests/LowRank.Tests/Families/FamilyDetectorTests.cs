@@ -64,6 +64,7 @@ public class FamilyDetectorTests
     [InlineData("sdxl", "unet/config.json", "projection_class_embeddings_input_dim", "70",
         "projection_class_embeddings_input_dim leaves 22 for the pooled text, which is 20 wide (projection_dim of text_encoder_2); in {0}/unet/config.json; take all parts from one model")]
     [InlineData("sdxl", "unet/config.json", "addition_embed_type", "null", "unsupported value: addition_embed_type is null; in {0}/unet/config.json; Stable Diffusion XL needs \"text_time\"")]
+    [InlineData("sdxl", "tokenizer_2/tokenizer_config.json", "model_max_length", "40", "the text encoders read 77 and 40 tokens; in {0}; set model_max_length of tokenizer and tokenizer_2 as published (77)")]
     [InlineData("sdxl", "model_index.json", "_class_name", "\"StableDiffusionPipeline\"", "cross_attention_dim is 40, the text is 16 wide; in {0}/unet/config.json; take all parts from one model")]
     [InlineData("sd1", "vae/config.json", "in_channels", "1", "unsupported value: in_channels is 1, out_channels is 3; in {0}/vae/config.json; supported: 3 (red, green, blue)")]
     [InlineData("sd1", "text_encoder/config.json", "hidden_act", "\"relu\"", "{0}/text_encoder/config.json: this CLIPTextModel cannot be built:\n  hidden_act is \"relu\"; supported: \"quick_gelu\", \"gelu\"")]
