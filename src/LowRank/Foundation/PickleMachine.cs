@@ -179,7 +179,7 @@ internal sealed class PickleMachine(byte[] code, string path)
     private long Integer(string text) =>
         long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) ? value : throw Damaged("a number that is none, or too large");
 
-        /// <summary>Two's complement, little-endian; above 8 bytes it is no number we could need, and is kept as bytes.</summary>
+    /// <summary>Two's complement, little-endian; above 8 bytes it is no number we could need, and is kept as bytes.</summary>
     private object Long(int length)
     {
         var bytes = Take(length);

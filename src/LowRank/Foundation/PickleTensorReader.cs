@@ -29,7 +29,7 @@ public sealed class PickleTensorReader : ITensorFile
     {
         Path = path;
         this.stream = stream;
-        mapping = new(() => new FileMapping(stream.SafeFileHandle));
+        mapping = new(() => new FileMapping(stream.SafeFileHandle, path));
     }
 
     /// <summary>The file.</summary>

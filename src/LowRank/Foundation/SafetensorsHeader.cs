@@ -51,6 +51,7 @@ internal sealed class SafetensorsHeader
         TensorFile.Fill(file.SafeFileHandle, path, json, 8);
         header.Parse(json);
         header.CheckLayout();
+        foreach (var info in header.Tensors.Values) header.CheckSize(info);
         return header;
     }
 
@@ -107,11 +108,8 @@ internal sealed class SafetensorsHeader
         var sizes = Numbers(shape, "shape");
         var range = Numbers(offsets, "data_offsets");
         if (range.Length != 2 || range[0] > range[1]) throw Bad($"its data_offsets are {Shapes.Show(range)}");
-        var length = range[1] - range[0];
-        if (ByteCount(sizes, stored) is not { } bytes) throw Bad($"its shape {Shapes.Show(sizes)} has more bytes than 64 bits can count");
-        if (bytes != length) throw Bad(Invariant($"its shape {Shapes.Show(sizes)} in {stored} needs {bytes} bytes, its data_offsets give {length}"));
         if (range[1] > long.MaxValue - dataStart) throw Bad($"its data_offsets are {Shapes.Show(range)}");
-        return new TensorInfo(name, stored, sizes, dataStart + range[0], length);
+        return new TensorInfo(name, stored, sizes, dataStart + range[0], range[1] - range[0]);
 
         long[] Numbers(JsonElement? list, string what)
         {
@@ -120,19 +118,28 @@ internal sealed class SafetensorsHeader
                 item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out var value) && value >= 0 ? value : throw Bad($"its {what} holds {item.GetRawText()}")).ToArray();
         }
 
-        CheckpointException Bad(string why) => TensorFile.Refuse(path, $"tensor \"{name}\" is damaged: {why}");
+        CheckpointException Bad(string why) => Damaged(name, why);
+    }
+
+    private CheckpointException Damaged(string name, string why) => TensorFile.Refuse(path, $"tensor \"{name}\" is damaged: {why}");
+
+    private void CheckSize(TensorInfo info)
+    {
+        if (ByteCount(info) is not { } bytes) throw Damaged(info.Name, $"its shape {Shapes.Show(info.Shape)} has more bytes than 64 bits can count");
+        if (bytes == info.Length) return;
+        throw Damaged(info.Name, Invariant($"its shape {Shapes.Show(info.Shape)} in {info.Type} needs {bytes} bytes, its data_offsets give {info.Length}"));
     }
 
     /// <summary>Elements times their size; null where that passes 63 bits, even if another axis is 0.</summary>
-    private static long? ByteCount(long[] shape, StoredType type)
+    private static long? ByteCount(TensorInfo info)
     {
-        UInt128 bytes = (UInt128)type.Size();
-        foreach (var size in shape)
+        UInt128 bytes = (UInt128)info.Type.Size();
+        foreach (var size in info.Shape)
         {
             bytes *= (UInt128)Math.Max(1, size);
             if (bytes > long.MaxValue) return null;
         }
-        return shape.Contains(0) ? 0 : (long)bytes;
+        return info.Shape.Contains(0) ? 0 : (long)bytes;
     }
 
     /// <summary>The tensors fill the rest of the file: one after the other, no byte twice, none over.</summary>

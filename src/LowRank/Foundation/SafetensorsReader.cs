@@ -21,7 +21,7 @@ public sealed class SafetensorsReader : ITensorFile
         file = stream.SafeFileHandle;
         Tensors = header.Tensors;
         Metadata = header.Metadata;
-        mapping = new(() => new FileMapping(file));
+        mapping = new(() => new FileMapping(file, path));
     }
 
     /// <summary>The file.</summary>

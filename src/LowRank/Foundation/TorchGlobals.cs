@@ -38,17 +38,31 @@ internal static class TorchGlobals
 {
     private static readonly Dictionary<string, StoredType> StorageTypes = new()
     {
-        ["torch.DoubleStorage"] = StoredType.F64, ["torch.FloatStorage"] = StoredType.F32, ["torch.HalfStorage"] = StoredType.F16,
-        ["torch.BFloat16Storage"] = StoredType.BF16, ["torch.LongStorage"] = StoredType.I64, ["torch.IntStorage"] = StoredType.I32,
-        ["torch.ShortStorage"] = StoredType.I16, ["torch.CharStorage"] = StoredType.I8, ["torch.ByteStorage"] = StoredType.U8,
+        ["torch.DoubleStorage"] = StoredType.F64,
+        ["torch.FloatStorage"] = StoredType.F32,
+        ["torch.HalfStorage"] = StoredType.F16,
+        ["torch.BFloat16Storage"] = StoredType.BF16,
+        ["torch.LongStorage"] = StoredType.I64,
+        ["torch.IntStorage"] = StoredType.I32,
+        ["torch.ShortStorage"] = StoredType.I16,
+        ["torch.CharStorage"] = StoredType.I8,
+        ["torch.ByteStorage"] = StoredType.U8,
         ["torch.BoolStorage"] = StoredType.BOOL,
     };
 
     private static readonly Dictionary<string, StoredType> ElementTypes = new()
     {
-        ["torch.float64"] = StoredType.F64, ["torch.float32"] = StoredType.F32, ["torch.float16"] = StoredType.F16, ["torch.bfloat16"] = StoredType.BF16,
-        ["torch.float8_e4m3fn"] = StoredType.F8_E4M3, ["torch.float8_e5m2"] = StoredType.F8_E5M2, ["torch.int64"] = StoredType.I64,
-        ["torch.int32"] = StoredType.I32, ["torch.int16"] = StoredType.I16, ["torch.int8"] = StoredType.I8, ["torch.uint8"] = StoredType.U8,
+        ["torch.float64"] = StoredType.F64,
+        ["torch.float32"] = StoredType.F32,
+        ["torch.float16"] = StoredType.F16,
+        ["torch.bfloat16"] = StoredType.BF16,
+        ["torch.float8_e4m3fn"] = StoredType.F8_E4M3,
+        ["torch.float8_e5m2"] = StoredType.F8_E5M2,
+        ["torch.int64"] = StoredType.I64,
+        ["torch.int32"] = StoredType.I32,
+        ["torch.int16"] = StoredType.I16,
+        ["torch.int8"] = StoredType.I8,
+        ["torch.uint8"] = StoredType.U8,
         ["torch.bool"] = StoredType.BOOL,
     };
 
