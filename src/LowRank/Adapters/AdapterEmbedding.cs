@@ -11,6 +11,9 @@ public sealed record AdapterEmbedding(string Name, string Key, IReadOnlyList<lon
 {
     private const string Bundle = "bundle_emb.";
 
+    /// <summary>Where the web UIs' pickled embeddings keep their vectors.</summary>
+    private const string WebUi = "string_to_param.";
+
     /// <summary>Keys of files that hold one embedding: sd-scripts, and the two encoders of SDXL.</summary>
     private static readonly string[] WholeFileKeys = ["emb_params", "clip_l", "clip_g"];
 
@@ -25,7 +28,7 @@ public sealed record AdapterEmbedding(string Name, string Key, IReadOnlyList<lon
 
     /// <summary>Whether a key is an embedding's: bundled, marked in the metadata, a placeholder token, or one of the known single names.</summary>
     internal static bool IsEmbeddingKey(ITensorFile file, string key) =>
-        key.StartsWith(Bundle, StringComparison.Ordinal)
+        key.StartsWith(Bundle, StringComparison.Ordinal) || key.StartsWith(WebUi, StringComparison.Ordinal)
         || file.Metadata.GetValueOrDefault(key) == "<embed>"
         || (key.StartsWith('<') && key.EndsWith('>'))
         || WholeFileKeys.Contains(key)

@@ -12,10 +12,14 @@ namespace LowRank.Adapters;
 public sealed class AdapterFile : IDisposable
 {
     private readonly ITensorFile file;
+    private readonly string? listComponent;
+    private readonly List<AdapterProblem> problems = [];
+    private readonly List<string> warnings = [];
 
     private AdapterFile(ITensorFile file)
     {
         this.file = file;
+        listComponent = ListComponent(file);
         Length = new FileInfo(file.Path).Length;
         var keys = file.Tensors.Keys.Select(key => (Key: key, Meaning: Meaning(key))).ToList();
         Embeddings = keys.Where(item => item.Meaning is null).Select(item => AdapterEmbedding.Of(file, item.Key)).OfType<AdapterEmbedding>().ToList();
@@ -33,9 +37,6 @@ public sealed class AdapterFile : IDisposable
         }
         if (UnknownKeys.Count > 0) problems.Add(new AdapterProblem($"unknown keys: {Some(UnknownKeys)}", "a file in one of the conventions of docs/adapter-formats.md"));
     }
-
-    private readonly List<AdapterProblem> problems = [];
-    private readonly List<string> warnings = [];
 
     /// <summary>The file.</summary>
     public string Path => file.Path;
@@ -72,7 +73,7 @@ public sealed class AdapterFile : IDisposable
     /// <exception cref="CheckpointException">There is none, or it is no intact tensor file.</exception>
     public static AdapterFile Open(string path)
     {
-        var file = OpenContainer(Directory.Exists(path) ? InFolder(path) : path);
+        var file = Checkpoint.OpenFile(Directory.Exists(path) ? InFolder(path) : path);
         try
         {
             return new AdapterFile(file);
@@ -103,8 +104,6 @@ public sealed class AdapterFile : IDisposable
     internal static string Some(IReadOnlyCollection<string> names) =>
         names.Count <= 10 ? string.Join(", ", names) : string.Create(CultureInfo.InvariantCulture, $"{string.Join(", ", names.Take(10))} and {names.Count - 10} more");
 
-    private static ITensorFile OpenContainer(string path) => SafetensorsReader.Open(path);
-
     private static string InFolder(string folder)
     {
         string[] names = ["adapter_model.safetensors", "pytorch_lora_weights.safetensors", "adapter_model.bin", "pytorch_lora_weights.bin"];
@@ -112,7 +111,19 @@ public sealed class AdapterFile : IDisposable
             ?? throw TensorFile.Refuse(folder, "the folder holds no adapter", $"expected {string.Join(" or ", names)}");
     }
 
-    private AdapterKey? Meaning(string key) => AdapterEmbedding.IsEmbeddingKey(file, key) ? null : AdapterKey.Parse(key);
+    private AdapterKey? Meaning(string key)
+    {
+        if (listComponent is not null) return AdapterKey.InList(listComponent, int.Parse(key, CultureInfo.InvariantCulture));
+        return AdapterEmbedding.IsEmbeddingKey(file, key) ? null : AdapterKey.Parse(key);
+    }
+
+    /// <summary>The component that a bare pickled list of factors is for, by the package's file names; null for a file with names.</summary>
+    private static string? ListComponent(ITensorFile file)
+    {
+        var isList = file.Tensors.Count > 0 && Enumerable.Range(0, file.Tensors.Count).All(place => file.Tensors.ContainsKey(place.ToString(CultureInfo.InvariantCulture)));
+        if (!isList) return null;
+        return System.IO.Path.GetFileName(file.Path).Contains(".text_encoder.", StringComparison.Ordinal) ? "text_encoder" : "unet";
+    }
 
     /// <summary>The alpha that PEFT's configuration gives a module.</summary>
     private Func<FileModule, double?>? Scaling()

@@ -41,7 +41,7 @@ internal sealed class FileModule
     /// <summary>Has both factors and nothing that changes what they mean.</summary>
     public bool IsLora { get; private set; }
 
-    public int Rank => (int)(Down?.Shape.FirstOrDefault() ?? 0);
+    public int Rank => Down is { Shape: [var rank, ..] } ? (int)rank : 0;
 
     /// <summary>What the file says; null where it says nothing, and the rank counts (scale 1).</summary>
     public double? Alpha { get; }

@@ -46,6 +46,13 @@ internal readonly record struct AdapterKey(AdapterConvention Convention, string 
     /// <summary>The name by which <see cref="ModuleNames"/> knows the module at a place.</summary>
     public static string PlaceName(string component, int place) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{component}:{place}");
 
+    /// <summary>An element of a bare list: up and down of each place in turn.</summary>
+    public static AdapterKey InList(string component, int index)
+    {
+        var name = PlaceName(component, index / 2);
+        return new AdapterKey(AdapterConvention.Package2022, name, name, index % 2 == 0 ? Up : Down);
+    }
+
     /// <summary><c>unet:0:down</c></summary>
     private static AdapterKey? ByPlace(string key)
     {
