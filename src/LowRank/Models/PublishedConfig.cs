@@ -89,4 +89,6 @@ internal sealed class PerLevelConverter : JsonConverter<PerLevel>
 /// <summary>Reads the published configurations without reflection.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true)]
 [JsonSerializable(typeof(UNet2DConditionConfig))]
+[JsonSerializable(typeof(AutoencoderKLConfig))]
+[JsonSerializable(typeof(ClipTextConfig))]
 internal sealed partial class PublishedConfigContext : JsonSerializerContext;
