@@ -225,6 +225,6 @@ public class CaptionsTests
             return permutation;
         }
 
-        private static IEnumerable<JsonElement> List(JsonElement item, string key) => item.TryGetProperty(key, out var list) ? list.EnumerateArray() : [];
+        private static JsonElement.ArrayEnumerator List(JsonElement item, string key) => item.TryGetProperty(key, out var list) ? list.EnumerateArray() : default;
     }
 }

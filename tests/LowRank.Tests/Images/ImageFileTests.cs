@@ -24,7 +24,8 @@ public class ImageFileTests
         {
             var cut = whole[..(int)(whole.Length * share)];
             var error = Assert.Throws<ImageDefectException>(() => ImageFile.Decode(cut));
-            Assert.Contains(error.Defect, new[] { ImageDefect.Truncated, ImageDefect.Corrupt, ImageDefect.UnknownFormat });
+            // nothing in a TIFF says how long it is; of others, the container does, once enough of it is there
+            if (share >= 0.3 && !ending.StartsWith(".tif", StringComparison.Ordinal)) Assert.Equal(ImageDefect.Truncated, error.Defect);
             Assert.Throws<ImageDefectException>(() => ResizeCrop.Load(cut, new Placement(new(35, 25), 0, 0, new(16, 16), Flip: false)));
         }
     }
