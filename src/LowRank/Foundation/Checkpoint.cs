@@ -94,7 +94,7 @@ public sealed class Checkpoint : IDisposable
         : throw TensorFile.Refuse(Path, $"no tensor is named \"{name}\"{NearestName.Hint(name, files.Keys)}", "list the file's names with: lora inspect");
 
     /// <summary>By content, as names lie: a safetensors file has a small number and an opening brace, a torch file is a zip archive or a pickle.</summary>
-    private static ITensorFile OpenFile(string path)
+    internal static ITensorFile OpenFile(string path)
     {
         var start = new byte[9];
         using (var stream = TensorFile.OpenForReading(path)) stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false);
