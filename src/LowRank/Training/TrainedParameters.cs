@@ -1,3 +1,5 @@
+using LowRank.Adapters;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -34,6 +36,18 @@ internal sealed class TrainedParameters
         }
         if (values.numel() != end || gradients.numel() != end) throw new ArgumentException($"{values.numel()} values and {gradients.numel()} gradients for segments of {end}", nameof(values));
         (Values, Gradients, Segments, Groups) = (values, gradients, segments, groups);
+    }
+
+    /// <summary>All parameters of an adapter, in one group.</summary>
+    public static TrainedParameters Of(AdapterSet adapter, ParameterGroup group)
+    {
+        var (segments, start) = (new List<ParameterSegment>(), 0L);
+        foreach (var (name, parameter) in adapter.NamedParameters())
+        {
+            segments.Add(new ParameterSegment(name, start, parameter.numel()));
+            start += parameter.numel();
+        }
+        return new TrainedParameters(adapter.FlatParameters, adapter.FlatGradients, segments, [group]);
     }
 
     /// <summary>(N) float32.</summary>

@@ -40,7 +40,7 @@ internal sealed class TrajectoryRun : IDisposable
         Loss = BuildLoss(GoldenTraining.Section(config, "loss"));
         var rate = config.GetProperty("lr").ValueKind == JsonValueKind.Object ? config.GetProperty("lr").GetProperty("unet").GetDouble() : config.GetProperty("lr").GetDouble();
         var json = config.GetProperty("optimizer");
-        optimizer = GoldenTraining.Optimizer(json, new TrainedParameters(adapter.FlatParameters, adapter.FlatGradients, Segments(), [new ParameterGroup(rate, GoldenTraining.DefaultDecay(json))]))!;
+        optimizer = GoldenTraining.Optimizer(json, TrainedParameters.Of(adapter, new ParameterGroup(rate, GoldenTraining.DefaultDecay(json))))!;
         var schedule = GoldenTraining.Section(config, "schedule") is { ValueKind: JsonValueKind.Object } named
             ? GoldenTraining.Schedule(named, GoldenTraining.Number(json, "lr", rate))
             : new LearningRateSchedule.Constant();
@@ -156,17 +156,6 @@ internal sealed class TrajectoryRun : IDisposable
             var up = name.EndsWith(".lora_up.weight", StringComparison.Ordinal);
             tensor.copy_(up ? Formula.Noise(name, tensor.shape, seed, GoldenTraining.Number(options, "up_amplitude", 0.05)) : Formula.Weight(name, tensor.shape, seed));
         }
-    }
-
-    private List<ParameterSegment> Segments()
-    {
-        var (segments, start) = (new List<ParameterSegment>(), 0L);
-        foreach (var (name, parameter) in adapter.NamedParameters())
-        {
-            segments.Add(new ParameterSegment(name, start, parameter.numel()));
-            start += parameter.numel();
-        }
-        return segments;
     }
 
     private NoiseSchedule Schedule(bool zeroSnr) => new(new NoiseScheduleOptions
