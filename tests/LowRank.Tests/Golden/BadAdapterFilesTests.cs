@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.RegularExpressions;
 using LowRank.Adapters;
 using LowRank.Foundation;
@@ -56,7 +57,7 @@ public partial class BadAdapterFilesTests
         if (!counts.Success) return;   // only the cases that say how many match
         using var models = AdapterModels.FromParams(golden.Json.GetProperty("params"));
         using var adapter = Load(models, Path.Combine(golden.Folder, name), new() { AllowUnmatched = true });
-        Assert.Equal(int.Parse(counts.Groups[1].Value), adapter.Layers.Count);
+        Assert.Equal(int.Parse(counts.Groups[1].Value, CultureInfo.InvariantCulture), adapter.Layers.Count);
         Assert.StartsWith($"{counts.Groups[2].Value} module of the adapter left out, the model has no such layer: ", Assert.Single(adapter.Warnings));
     }
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using LowRank.Adapters;
@@ -45,7 +46,7 @@ public class RealAdapterFilesTests
         foreach (var component in components.EnumerateObject())
         {
             var order = names.Layouts(component.Name).First(layout => layout.Layers.Count == component.Value.GetProperty("modules").GetInt32()
-                && layout.Layers.Zip(file.Modules.Where(module => module.Lookup.StartsWith(component.Name + ":", StringComparison.Ordinal)).OrderBy(module => int.Parse(module.Lookup.Split(':')[1])))
+                && layout.Layers.Zip(file.Modules.Where(module => module.Lookup.StartsWith(component.Name + ":", StringComparison.Ordinal)).OrderBy(module => int.Parse(module.Lookup.Split(':')[1], CultureInfo.InvariantCulture)))
                     .All(pair => pair.Second.Misfit(pair.First.Shape) is null));
             CheckComponent(component.Value, order.Layers.Select(layer => adapter.Layers.Single(item => item.Component == layer.Component && item.Path == layer.Path)).ToList(), golden.Json.GetProperty("tolerance"));
         }
