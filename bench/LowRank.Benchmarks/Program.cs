@@ -6,6 +6,7 @@ using LowRank.Benchmarks;
 var benchmarks = new Dictionary<string, Action<Report>>
 {
     ["files"] = FilesBenchmark.Run,
+    ["pictures"] = PicturesBenchmark.Run,
 };
 
 var unknown = args.FirstOrDefault(name => !benchmarks.ContainsKey(name));

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using LowRank.Data;
 using LowRank.Foundation;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -14,6 +15,7 @@ internal sealed class TrainingState : IDisposable
 {
     private const string TensorsFile = "tensors.safetensors", FactsFile = "state.json";
     private const int Version = 1;
+    private static readonly string[] SamplerStreams = ["shuffle", "crop", "caption"];
 
     private readonly Dictionary<string, Tensor> tensors;
     private readonly StateFacts facts;
@@ -23,22 +25,25 @@ internal sealed class TrainingState : IDisposable
     /// <summary>Where the loop stood.</summary>
     public LoopPosition Position => facts.Position;
 
-    /// <summary>What the data said about its place when the state was taken.</summary>
-    public string DataPosition => facts.DataPosition;
+    /// <summary>Where the data stood, for <see cref="BatchSampler.Restore"/>.</summary>
+    public SamplerState Data => facts.Data;
 
     /// <summary>Takes the state of a run between two steps.</summary>
     /// <param name="loop">The loop, with its optimizer and parameters.</param>
     /// <param name="streams">All streams of the run.</param>
-    /// <param name="dataPosition">The place in the data, in the data's own words.</param>
+    /// <param name="data">
+    /// Where the sampler stood after the last batch that was trained on (<see cref="PlannedBatch.State"/>). Its own streams are taken from here:
+    /// batches are drawn ahead, so the streams themselves have moved on.
+    /// </param>
     /// <param name="options">What a resumed run must not change, by name: see <see cref="RequireSameOptions"/>.</param>
-    public static TrainingState Of(TrainingLoop loop, RandomStreams streams, string dataPosition, IReadOnlyDictionary<string, string> options)
+    public static TrainingState Of(TrainingLoop loop, RandomStreams streams, SamplerState data, IReadOnlyDictionary<string, string> options)
     {
         using var scope = NewDisposeScope();
         var tensors = new Dictionary<string, Tensor> { ["parameters"] = loop.Parameters.Values.detach().cpu().clone() };
         foreach (var (name, tensor) in loop.Optimizer.Save()) tensors["optimizer." + name] = tensor;
-        foreach (var (name, bytes) in streams.Save()) tensors["stream." + name] = tensor(bytes);
+        foreach (var (name, bytes) in streams.Save().Where(stream => !SamplerStreams.Contains(stream.Key))) tensors["stream." + name] = tensor(bytes);
         foreach (var tensor in tensors.Values) tensor.DetachFromDisposeScope();
-        return new TrainingState(tensors, new StateFacts(Version, loop.Position, dataPosition, Names(loop.Parameters), new SortedDictionary<string, string>(options.ToDictionary())));
+        return new TrainingState(tensors, new StateFacts(Version, loop.Position, data, Names(loop.Parameters), new SortedDictionary<string, string>(options.ToDictionary())));
     }
 
     /// <summary>
@@ -86,7 +91,7 @@ internal sealed class TrainingState : IDisposable
         throw new OptionsException($"a resumed run keeps its options, and {changed.Count} changed:{string.Concat(lines)}\n  try       the old values, or a new run in another output folder");
     }
 
-    /// <summary>Puts a run of the same make into this state.</summary>
+    /// <summary>Puts a run of the same make into this state; the sampler takes <see cref="Data"/> afterwards.</summary>
     /// <exception cref="CheckpointException">The state is of other parameters or another optimizer.</exception>
     public void Restore(TrainingLoop loop, RandomStreams streams)
     {
@@ -142,4 +147,4 @@ internal sealed class TrainingState : IDisposable
 }
 
 /// <summary>The part of a training state that is no tensor.</summary>
-internal sealed record StateFacts(int Version, LoopPosition Position, string DataPosition, IReadOnlyList<string> Parameters, IReadOnlyDictionary<string, string> Options);
+internal sealed record StateFacts(int Version, LoopPosition Position, SamplerState Data, IReadOnlyList<string> Parameters, IReadOnlyDictionary<string, string> Options);

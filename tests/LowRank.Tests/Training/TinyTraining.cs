@@ -1,5 +1,6 @@
 using System.Globalization;
 using LowRank.Adapters;
+using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Testing;
@@ -58,10 +59,13 @@ internal sealed class TinyTraining : IDisposable
     /// <summary>Makes the latents of a micro-batch no numbers.</summary>
     public long? BrokenMicroBatch { get; init; }
 
+    /// <summary>Makes the gradient of a micro-batch no number, with a loss of 0.</summary>
+    public long? SteepMicroBatch { get; init; }
+
     public MicroBatchLoss Score(long micro)
     {
         using var scope = NewDisposeScope();
-        using var draw = randint(0, Pictures, [Items], ScalarType.Int64, generator: Streams["shuffle"]);
+        using var draw = randint(0, Pictures, [Items], ScalarType.Int64, generator: Streams["picture"]);
         var pictures = draw.data<long>().ToArray();
         var latents = cat([.. pictures.Select(picture => Formula.Noise($"latents.{picture}", [1, 4, 6, 6], 9))]);
         if (micro == BrokenMicroBatch) latents[0] = float.NaN;
@@ -69,6 +73,7 @@ internal sealed class TinyTraining : IDisposable
         var noise = TrainingNoise.Draw(latents.shape, options.NoiseOffset, Streams["noise"]);
         var timesteps = TimestepSampler.All(schedule).Draw(Items, Streams["timestep"]);
         var scored = loss.Of(latents, conditioning, noise, timesteps, [.. pictures.Select(picture => string.Create(CultureInfo.InvariantCulture, $"picture {picture}.png"))]);
+        if (micro == SteepMicroBatch) scored = scored with { Loss = (scored.Loss * 0).sqrt() };
         scored.Loss.MoveToOuterDisposeScope();
         return scored;
     }
@@ -80,7 +85,7 @@ internal sealed class TinyTraining : IDisposable
     }
 
     public TrainingState State(IReadOnlyDictionary<string, string>? named = null) =>
-        TrainingState.Of(Loop, Streams, "batch " + Loop.Position.MicroBatches.ToString(CultureInfo.InvariantCulture), named ?? new Dictionary<string, string>());
+        TrainingState.Of(Loop, Streams, new SamplerState(1, 2, Loop.Position.MicroBatches, [1], [2], [3]), named ?? new Dictionary<string, string>());
 
     public void Dispose()
     {

@@ -74,6 +74,18 @@ public class TrainingLoopTests
     }
 
     [Fact]
+    public void A_gradient_that_is_no_number_ends_the_run_too_and_names_all_items_of_the_step()
+    {
+        using var training = new TinyTraining(new TinyOptions { Accumulation = 2 }) { SteepMicroBatch = 1 };
+        using var before = training.Loop.Parameters.Values.clone();
+        var problem = Assert.Throws<TrainingDivergedException>(() => training.StepTo(1));
+        Assert.Equal(4, problem.Items.Count);
+        Assert.StartsWith("training diverged at step 1: loss 0.", problem.Message, StringComparison.Ordinal);
+        Assert.Contains("gradient norm NaN", problem.Message, StringComparison.Ordinal);
+        TensorAssert.Equal(before, training.Loop.Parameters.Values);
+    }
+
+    [Fact]
     public void The_gradient_is_the_mean_over_micro_batches_and_the_logged_loss_is_not_divided()
     {
         using var single = new TinyTraining(new TinyOptions { MaxGradientNorm = 0 });
@@ -87,7 +99,7 @@ public class TrainingLoopTests
         static MicroBatchLoss Fixed(TinyTraining training)
         {
             using var fresh = new RandomStreams(seed: 7);
-            _ = (fresh["shuffle"], fresh["noise"], fresh["timestep"]);
+            _ = (fresh["picture"], fresh["noise"], fresh["timestep"]);
             training.Streams.Restore(fresh.Save());
             return training.Score(0);
         }

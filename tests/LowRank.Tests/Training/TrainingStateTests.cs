@@ -81,7 +81,21 @@ public class TrainingStateTests
         training.StepTo(2);
         using (var state = training.State()) state.Save(folder.Path("state"));
         using var found = TrainingState.OpenNewest(folder.Path("state"))!;
-        Assert.Equal("batch 4", found.DataPosition);
+        Assert.Equal((1, 2, 4L), (found.Data.Epoch, found.Data.Position, found.Data.Drawn));
+        Assert.Equal([1, 2, 3], [.. found.Data.EpochStart, .. found.Data.Crop, .. found.Data.Caption]);
+    }
+
+    [Fact]
+    public void The_streams_of_the_sampler_are_left_to_it_because_batches_are_drawn_ahead()
+    {
+        using var folder = new TemporaryFolder();
+        using var training = new TinyTraining(new TinyOptions());
+        _ = (training.Streams["shuffle"], training.Streams["crop"], training.Streams["caption"]);
+        training.StepTo(1);
+        using (var state = training.State()) state.Save(folder.Path("state"));
+        using var reader = SafetensorsReader.Open(Path.Combine(folder.Path("state"), "step-000001", "tensors.safetensors"));
+        Assert.Equal(["stream.dropout", "stream.init", "stream.noise", "stream.picture", "stream.timestep"],
+            reader.Tensors.Keys.Where(name => name.StartsWith("stream.", StringComparison.Ordinal)).Order(StringComparer.Ordinal));
     }
 
     [Fact]
