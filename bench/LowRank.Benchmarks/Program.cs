@@ -7,6 +7,7 @@ var benchmarks = new Dictionary<string, Action<Report>>
 {
     ["files"] = FilesBenchmark.Run,
     ["optimizer"] = OptimizerBenchmark.Run,
+    ["pictures"] = PicturesBenchmark.Run,
 };
 
 var unknown = args.FirstOrDefault(name => !benchmarks.ContainsKey(name));
