@@ -58,7 +58,7 @@ internal sealed record AutoencoderKLConfig
     /// <exception cref="CheckpointException">Not JSON, a value of the wrong type, an unsupported value, or values that contradict each other.</exception>
     public static AutoencoderKLConfig Parse(ReadOnlySpan<byte> json, string source)
     {
-        var config = PublishedConfig.Read(json, PublishedConfigContext.Default.AutoencoderKLConfig, source);
+        var config = HubJson.ReadHub<AutoencoderKLConfig>(json, source);
         PublishedConfig.Refuse(config.Problems(), nameof(AutoencoderKL), source);
         return config;
     }

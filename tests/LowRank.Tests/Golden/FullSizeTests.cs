@@ -31,7 +31,7 @@ public class FullSizeTests
 
         var watch = Stopwatch.StartNew();
         var output = inputs.Run(unet);
-        Report(golden, "forward", watch);
+        Report(golden, "forward", watch, ("sample_out", output));
 
         AssertStatistics(golden, taps);
         golden.AssertAllClose(new Dictionary<string, Tensor> { ["sample_out"] = output });
@@ -55,14 +55,23 @@ public class FullSizeTests
         var watch = Stopwatch.StartNew();
         using var posterior = vae.Encode(Input("image"));
         var decoded = vae.Decode(Input("latents"));
-        Report(golden, "encode and decode", watch);
+        Report(golden, "encode and decode", watch, ("mean", posterior.Mean), ("logvar", posterior.LogVariance), ("decoded_latents", decoded));
 
         AssertStatistics(golden, taps);
         golden.AssertAllClose(new Dictionary<string, Tensor> { ["mean"] = posterior.Mean, ["logvar"] = posterior.LogVariance, ["decoded_latents"] = decoded });
     }
 
-    private static void Report(GoldenCase golden, string what, Stopwatch watch) =>
-        TestContext.Current.TestOutputHelper!.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{golden.Name}: {what} {watch.Elapsed.TotalSeconds:F1} s"));
+    /// <summary>Time, and the largest difference relative to the largest value, for who runs this by hand.</summary>
+    private static void Report(GoldenCase golden, string what, Stopwatch watch, params (string Name, Tensor Value)[] outputs)
+    {
+        var seconds = watch.Elapsed.TotalSeconds;
+        var differences = outputs.Select(output =>
+        {
+            var expected = golden.Tensor(output.Name);
+            return string.Create(CultureInfo.InvariantCulture, $"{output.Name} differs by {(output.Value - expected).abs().max().item<float>() / expected.abs().max().item<float>():E1}");
+        });
+        TestContext.Current.TestOutputHelper!.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{golden.Name}: {what} {seconds:F1} s; {string.Join(", ", differences)} of the largest value"));
+    }
 
     private static IEnumerable<string> Intermediate(GoldenCase golden) => golden.Json.GetProperty("intermediate").EnumerateObject().Select(item => item.Name);
 

@@ -20,6 +20,6 @@ internal static class NormSiluConv
     private static Tensor Activate(Module<Tensor, Tensor> norm, Tensor x)
     {
         using var normed = norm.call(x);
-        return functional.silu(normed);
+        return functional.silu(normed, inplace: !normed.requires_grad);   // in place where no gradient needs the normalised values
     }
 }
