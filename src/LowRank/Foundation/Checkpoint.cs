@@ -93,5 +93,12 @@ public sealed class Checkpoint : IDisposable
         ? file
         : throw TensorFile.Refuse(Path, $"no tensor is named \"{name}\"{NearestName.Hint(name, files.Keys)}", "list the file's names with: lora inspect");
 
-    private static ITensorFile OpenFile(string path) => SafetensorsReader.Open(path);
+    /// <summary>By content, as names lie: a safetensors file has a small number and an opening brace, a torch file is a zip archive or a pickle.</summary>
+    internal static ITensorFile OpenFile(string path)
+    {
+        var start = new byte[9];
+        using (var stream = TensorFile.OpenForReading(path)) stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false);
+        if (start is [_, _, _, _, 0, 0, 0, 0, (byte)'{']) return SafetensorsReader.Open(path);
+        return start is [(byte)'P', (byte)'K', 3, 4, ..] or [0x80, < 6, ..] ? PickleTensorReader.Open(path) : SafetensorsReader.Open(path);
+    }
 }

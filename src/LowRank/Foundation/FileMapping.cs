@@ -22,11 +22,20 @@ internal sealed unsafe class FileMapping : IDisposable
     [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
     private delegate void Release(nint data);
 
-    /// <summary>Maps a whole file that is open for reading. The handle may be closed afterwards.</summary>
-    public FileMapping(SafeFileHandle handle)
+    /// <summary>Maps a whole file that is open for reading. The handle may be closed afterwards; <paramref name="path"/> is for messages.</summary>
+    /// <exception cref="CheckpointException">The system gives no address space for it.</exception>
+    public FileMapping(SafeFileHandle handle, string path)
     {
-        file = MemoryMappedFile.CreateFromFile(handle, null, 0, MemoryMappedFileAccess.CopyOnWrite, HandleInheritability.None, leaveOpen: true);
-        view = file.CreateViewAccessor(0, 0, MemoryMappedFileAccess.CopyOnWrite);
+        try
+        {
+            file = MemoryMappedFile.CreateFromFile(handle, null, 0, MemoryMappedFileAccess.CopyOnWrite, HandleInheritability.None, leaveOpen: true);
+            view = file.CreateViewAccessor(0, 0, MemoryMappedFileAccess.CopyOnWrite);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            file?.Dispose();
+            throw TensorFile.Refuse(path, $"the file cannot be mapped into memory: {error.Message.TrimEnd('.')}", "check the limit of virtual memory (ulimit -v) and the file system", error);
+        }
         view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
         release = _ => Leave();
         self = GCHandle.Alloc(this);   // the engine holds the delegate by its bare address
@@ -36,7 +45,15 @@ internal sealed unsafe class FileMapping : IDisposable
     public Tensor Tensor(long offset, IReadOnlyList<long> shape, ScalarType type)
     {
         Interlocked.Increment(ref users);
-        return TensorMemory.Wrap(start + view.PointerOffset + offset, Marshal.GetFunctionPointerForDelegate(release), shape, type);
+        try
+        {
+            return TensorMemory.Wrap(start + view.PointerOffset + offset, Marshal.GetFunctionPointerForDelegate(release), shape, type);
+        }
+        catch
+        {
+            Leave();
+            throw;
+        }
     }
 
     /// <inheritdoc/>

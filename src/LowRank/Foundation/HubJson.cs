@@ -40,22 +40,40 @@ internal static class HubJson
         TypeInfoResolver = new DefaultJsonTypeInfoResolver(),
     };
 
-    /// <summary>Reads a published configuration file.</summary>
-    /// <exception cref="CheckpointException">The file is missing, is not JSON, lacks a required key, or has a value of another type.</exception>
-    public static T ReadHub<T>(string path)
+    /// <summary>Reads a published configuration from its text.</summary>
+    /// <param name="json">UTF-8.</param>
+    /// <param name="path">Where it comes from: for messages only.</param>
+    /// <exception cref="CheckpointException">Not JSON, a required key missing, a value of another type.</exception>
+    public static T ReadHub<T>(ReadOnlySpan<byte> json, string path)
     {
         try
         {
-            return JsonSerializer.Deserialize<T>(File.ReadAllBytes(path), Hub) ?? throw new JsonException("the file holds null");
+            return JsonSerializer.Deserialize<T>(json, Hub) ?? throw new JsonException("the file holds null");
+        }
+        catch (Exception error) when (error is JsonException or NotSupportedException)
+        {
+            throw UnreadableConfiguration(error, path);
+        }
+    }
+
+    /// <summary>Reads a published configuration file.</summary>
+    /// <exception cref="CheckpointException">As above, or the file is missing or cannot be opened.</exception>
+    public static T ReadHub<T>(string path)
+    {
+        byte[] json;
+        try
+        {
+            json = File.ReadAllBytes(path);
         }
         catch (Exception error) when (error is FileNotFoundException or DirectoryNotFoundException)
         {
             throw new CheckpointException($"no such file; {path}; check the path, or fetch the model's folder again", error);
         }
-        catch (Exception error) when (error is JsonException or IOException or UnauthorizedAccessException or NotSupportedException)
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            throw new CheckpointException($"the configuration cannot be read: {FirstSentence(error)}; in {path}; compare it with the published file", error);
+            throw UnreadableConfiguration(error, path);
         }
+        return ReadHub<T>(json, path);
     }
 
     /// <summary>Reads one of our files from its text.</summary>
@@ -124,6 +142,9 @@ internal static class HubJson
         }
         return null;
     }
+
+    private static CheckpointException UnreadableConfiguration(Exception error, string path) =>
+        new($"the configuration cannot be read: {FirstSentence(error)}; in {path}; compare it with the published file", error);
 
     private static string FirstSentence(Exception error) => error.Message.ReplaceLineEndings(" ").TrimEnd('.');
 }

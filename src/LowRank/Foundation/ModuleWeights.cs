@@ -74,31 +74,31 @@ internal static class ModuleWeights
         {
             Invariant($"the weights do not fit the model: {missing.Count} missing, {unexpected.Count} unexpected, {misshaped.Count} mis-shaped of {slots.Count}; in {path}"),
         };
-        List("missing", missing);
-        List("unexpected", unexpected.Select(source => Named(source) + NearestName.Hint(source.Key, missing)).ToList());
-        List("mis-shaped", misshaped.Select(source =>
-            $"{Named(source)} is {Shapes.Show(source.Shape)}, the model has {Shapes.Show(slots[source.Key].Value.shape)}").ToList());
+        List("missing", missing, key => key);
+        List("unexpected", unexpected, source => Named(source) + NearestName.Hint(source.Key, missing));
+        List("mis-shaped", misshaped, source => $"{Named(source)} is {Shapes.Show(source.Shape)}, the model has {Shapes.Show(slots[source.Key].Value.shape)}");
         lines.Add("the file and the model's configuration belong to different models, or to different versions of one: use the pair as published");
         throw new CheckpointException(string.Join('\n', lines));
 
-        void List(string what, List<string> items)
+        void List<T>(string what, List<T> items, Func<T, string> show)
         {
             if (items.Count == 0) return;
-            lines.Add($"  {what}: {string.Join(", ", items.Take(10))}{(items.Count > 10 ? Invariant($", and {items.Count - 10} more") : "")}");
+            lines.Add($"  {what}: {string.Join(", ", items.Take(10).Select(show))}{(items.Count > 10 ? Invariant($", and {items.Count - 10} more") : "")}");
         }
 
         static string Named(WeightSource source) => source.Key == source.Name ? source.Key : $"{source.Key} (\"{source.Name}\" in the file)";
     }
 
     /// <summary>
-    /// As TorchSharp's own <c>Module.to</c> does it (src/TorchSharp/NN/Module.cs, _toEpilog): through the layer's property where it has one,
+    /// As TorchSharp's own <c>Module.to</c> does it (src/TorchSharp/NN/Module.cs, _toEpilog): through the property of TorchSharp's own layers,
     /// else in the registry and in the field. Disposes what was there.
     /// </summary>
     private static void Put(Slot slot, Tensor value)
     {
         if (slot.Value is Parameter) value = new Parameter(value, requires_grad: false);
         var property = slot.Owner.GetType().GetProperty(slot.Name, BindingFlags.Instance | BindingFlags.Public);
-        if (property?.SetMethod is not null && property.PropertyType.IsInstanceOfType(value)) property.SetValue(slot.Owner, value);
+        var known = property?.SetMethod is not null && property.DeclaringType!.Assembly == typeof(torch).Assembly && property.PropertyType.IsInstanceOfType(value);
+        if (known) property!.SetValue(slot.Owner, value);
         else Register(slot, value);
         slot.Value.Dispose();   // most setters did, Embedding's did not
     }

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
 using static System.FormattableString;
@@ -33,9 +32,10 @@ internal sealed class SafetensorsHeader
     /// <summary>Reads and checks the header of an open file.</summary>
     public static SafetensorsHeader Read(FileStream file, string path)
     {
-        var start = new byte[Math.Min(file.Length, 512)];
-        file.ReadExactly(start);
-        RefuseOtherKinds(start, path);
+        var start = new byte[Math.Min(file.Length, 15)];
+        TensorFile.Fill(file.SafeFileHandle, path, start, 0);
+        TensorFile.RefuseOtherKinds(start, path);
+        if (start.AsSpan().StartsWith("PK\u0003\u0004"u8)) throw TensorFile.Refuse(path, "a zip archive (torch file), not a safetensors file", "name it .pt, .bin or .ckpt");
         if (start.Length < 8) throw TensorFile.Refuse(path, Invariant($"no safetensors file: {start.Length} bytes, the shortest has 10"));
         var length = BinaryPrimitives.ReadUInt64LittleEndian(start);
         if (length > LongestHeader)
@@ -48,29 +48,11 @@ internal sealed class SafetensorsHeader
         }
         var header = new SafetensorsHeader(path, 8 + (long)length, file.Length);
         var json = new byte[length];
-        file.Position = 8;
-        file.ReadExactly(json);
+        TensorFile.Fill(file.SafeFileHandle, path, json, 8);
         header.Parse(json);
         header.CheckLayout();
+        foreach (var info in header.Tensors.Values) header.CheckSize(info);
         return header;
-    }
-
-    /// <summary>What people often have under this name instead.</summary>
-    private static void RefuseOtherKinds(byte[] start, string path)
-    {
-        var text = Encoding.Latin1.GetString(start).TrimStart();
-        if (text.StartsWith("version https://git-lfs", StringComparison.Ordinal))
-        {
-            throw TensorFile.Refuse(path, "a Git LFS pointer, not the file it stands for", "run: git lfs pull");
-        }
-        if (text.StartsWith("<!doctype", StringComparison.OrdinalIgnoreCase) || text.StartsWith("<html", StringComparison.OrdinalIgnoreCase))
-        {
-            throw TensorFile.Refuse(path, "a web page, not a safetensors file: the download failed", "download it again; the site may want you to log in first");
-        }
-        if (text.StartsWith("PK\u0003\u0004", StringComparison.Ordinal))
-        {
-            throw TensorFile.Refuse(path, "a zip archive (torch file), not a safetensors file", "name it .pt, .bin or .ckpt");
-        }
     }
 
     private void Parse(byte[] json)
@@ -126,11 +108,8 @@ internal sealed class SafetensorsHeader
         var sizes = Numbers(shape, "shape");
         var range = Numbers(offsets, "data_offsets");
         if (range.Length != 2 || range[0] > range[1]) throw Bad($"its data_offsets are {Shapes.Show(range)}");
-        var length = range[1] - range[0];
-        if (ByteCount(sizes, stored) is not { } bytes) throw Bad($"its shape {Shapes.Show(sizes)} has more bytes than 64 bits can count");
-        if (bytes != length) throw Bad(Invariant($"its shape {Shapes.Show(sizes)} in {stored} needs {bytes} bytes, its data_offsets give {length}"));
         if (range[1] > long.MaxValue - dataStart) throw Bad($"its data_offsets are {Shapes.Show(range)}");
-        return new TensorInfo(name, stored, sizes, dataStart + range[0], length);
+        return new TensorInfo(name, stored, sizes, dataStart + range[0], range[1] - range[0]);
 
         long[] Numbers(JsonElement? list, string what)
         {
@@ -139,19 +118,28 @@ internal sealed class SafetensorsHeader
                 item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out var value) && value >= 0 ? value : throw Bad($"its {what} holds {item.GetRawText()}")).ToArray();
         }
 
-        CheckpointException Bad(string why) => TensorFile.Refuse(path, $"tensor \"{name}\" is damaged: {why}");
+        CheckpointException Bad(string why) => Damaged(name, why);
+    }
+
+    private CheckpointException Damaged(string name, string why) => TensorFile.Refuse(path, $"tensor \"{name}\" is damaged: {why}");
+
+    private void CheckSize(TensorInfo info)
+    {
+        if (ByteCount(info) is not { } bytes) throw Damaged(info.Name, $"its shape {Shapes.Show(info.Shape)} has more bytes than 64 bits can count");
+        if (bytes == info.Length) return;
+        throw Damaged(info.Name, Invariant($"its shape {Shapes.Show(info.Shape)} in {info.Type} needs {bytes} bytes, its data_offsets give {info.Length}"));
     }
 
     /// <summary>Elements times their size; null where that passes 63 bits, even if another axis is 0.</summary>
-    private static long? ByteCount(long[] shape, StoredType type)
+    private static long? ByteCount(TensorInfo info)
     {
-        UInt128 bytes = (UInt128)type.Size();
-        foreach (var size in shape)
+        UInt128 bytes = (UInt128)info.Type.Size();
+        foreach (var size in info.Shape)
         {
             bytes *= (UInt128)Math.Max(1, size);
             if (bytes > long.MaxValue) return null;
         }
-        return shape.Contains(0) ? 0 : (long)bytes;
+        return info.Shape.Contains(0) ? 0 : (long)bytes;
     }
 
     /// <summary>The tensors fill the rest of the file: one after the other, no byte twice, none over.</summary>

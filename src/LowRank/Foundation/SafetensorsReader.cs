@@ -21,7 +21,7 @@ public sealed class SafetensorsReader : ITensorFile
         file = stream.SafeFileHandle;
         Tensors = header.Tensors;
         Metadata = header.Metadata;
-        mapping = new(() => new FileMapping(file));
+        mapping = new(() => new FileMapping(file, path));
     }
 
     /// <summary>The file.</summary>
@@ -99,7 +99,7 @@ public sealed class SafetensorsReader : ITensorFile
 
     private ScalarType EngineType(TensorInfo info) => info.Type is not (StoredType.F8_E4M3 or StoredType.F8_E5M2)
         ? info.Type.ToScalarType()
-        : throw TensorFile.Refuse(Path, $"tensor \"{info.Name}\" is {info.Type}: 8-bit floats can be read as bytes, not computed with", "use the 16-bit version of the file");
+        : throw TensorFile.RefuseFloat8(Path, info);
 
     /// <summary>Truth values are one byte each; any byte but 0 is true, as a tensor they must be 0 or 1.</summary>
     private Tensor ReadBool(TensorInfo info)
@@ -109,21 +109,5 @@ public sealed class SafetensorsReader : ITensorFile
         return bytes.ne(0);
     }
 
-    private void Fill(Span<byte> target, long offset)
-    {
-        try
-        {
-            while (target.Length > 0)
-            {
-                var count = RandomAccess.Read(file, target, offset);
-                if (count == 0) throw TensorFile.Refuse(Path, "the file was cut short while it was open");
-                target = target[count..];
-                offset += count;
-            }
-        }
-        catch (IOException error)
-        {
-            throw TensorFile.Refuse(Path, $"reading failed: {error.Message.TrimEnd('.')}", "check the disk or the network share", error);
-        }
-    }
+    private void Fill(Span<byte> target, long offset) => TensorFile.Fill(file, Path, target, offset);
 }

@@ -1,3 +1,5 @@
+using System.Text;
+using Microsoft.Win32.SafeHandles;
 using static TorchSharp.torch;
 
 namespace LowRank.Foundation;
@@ -49,6 +51,39 @@ internal static class TensorFile
         catch (Exception error) when (error is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
             throw new CheckpointException($"the file cannot be opened: {error.Message.TrimEnd('.')}; {path}; check the path and its permissions", error);
+        }
+    }
+
+    /// <summary>Reads bytes of the file until the target is full.</summary>
+    public static void Fill(SafeFileHandle file, string path, Span<byte> target, long offset)
+    {
+        try
+        {
+            while (target.Length > 0)
+            {
+                var count = RandomAccess.Read(file, target, offset);
+                if (count == 0) throw Refuse(path, "the file was cut short while it was open");
+                target = target[count..];
+                offset += count;
+            }
+        }
+        catch (IOException error)
+        {
+            throw Refuse(path, $"reading failed: {error.Message.TrimEnd('.')}", "check the disk or the network share", error);
+        }
+    }
+
+    public static CheckpointException RefuseFloat8(string path, TensorInfo info) => Refuse(path,
+        $"tensor \"{info.Name}\" is {info.Type}: 8-bit floats can be read as bytes, not computed with", "use the 16-bit version of the file");
+
+    /// <summary>What people often have under a weight file's name instead; <paramref name="start"/> is its first bytes.</summary>
+    public static void RefuseOtherKinds(ReadOnlySpan<byte> start, string path)
+    {
+        var text = Encoding.Latin1.GetString(start).TrimStart();
+        if (text.StartsWith("version https:", StringComparison.Ordinal)) throw Refuse(path, "a Git LFS pointer, not the file it stands for", "run: git lfs pull");
+        if (text.StartsWith("<!doctype", StringComparison.OrdinalIgnoreCase) || text.StartsWith("<html", StringComparison.OrdinalIgnoreCase))
+        {
+            throw Refuse(path, "a web page, not a file of weights: the download failed", "download it again; the site may want you to log in first");
         }
     }
 }

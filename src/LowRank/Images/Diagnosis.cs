@@ -3,20 +3,20 @@ using NetVips;
 
 namespace LowRank.Images;
 
-/// <summary>Tells a file that ends too early from one that is damaged inside, since libvips' own messages do not.</summary>
+/// <summary>
+/// Tells a file that ends too early from one that is damaged inside, by its content alone: libvips keeps its messages in one place for all threads,
+/// so that what one thread reads there may be about another thread's file.
+/// </summary>
 internal static class Diagnosis
 {
-    private static readonly string[] WordsForTooShort = ["premature end", "truncated", "not enough data", "unexpected end", "end of file", "End of stream"];
-
     private static ReadOnlySpan<byte> PngSignature => [0x89, (byte)'P', (byte)'N', (byte)'G', 0x0D, 0x0A, 0x1A, 0x0A];
 
     public static ImageDefectException Of(byte[] content, VipsException error)
     {
-        var isShort = IsShortPng(content) || IsShortRiff(content)
-            || WordsForTooShort.Any(words => error.Message.Contains(words, StringComparison.OrdinalIgnoreCase));
+        var isShort = IsShortPng(content) || IsShortJpeg(content) || IsShortRiff(content) || IsShortGif(content) || IsShortHeif(content);
         return isShort
             ? new ImageDefectException(ImageDefect.Truncated, "the file ends before the picture does: an unfinished copy or download", error)
-            : new ImageDefectException(ImageDefect.Corrupt, $"the file is damaged ({FirstReason(error)})", error);
+            : new ImageDefectException(ImageDefect.Corrupt, "the file is damaged: it cannot be decoded to its end", error);
     }
 
     /// <summary>Pictures coded with HEVC in the HEIF container that AVIF uses too: told apart by the brands of the first box.</summary>
@@ -46,10 +46,24 @@ internal static class Diagnosis
     private static bool IsShortRiff(ReadOnlySpan<byte> content) =>
         content.Length >= 8 && content.StartsWith("RIFF"u8) && BinaryPrimitives.ReadUInt32LittleEndian(content[4..]) + 8L > content.Length;
 
-    /// <summary>libvips' messages are a heading and a line each reason.</summary>
-    private static string FirstReason(VipsException error)
+    /// <summary>A JPEG without an end marker behind its last scan; those of thumbnails stand before.</summary>
+    private static bool IsShortJpeg(ReadOnlySpan<byte> content) =>
+        content.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8]) && content.LastIndexOf((ReadOnlySpan<byte>)[0xFF, 0xD9]) <= content.LastIndexOf((ReadOnlySpan<byte>)[0xFF, 0xDA]);
+
+    /// <summary>A GIF that does not end in its trailer.</summary>
+    private static bool IsShortGif(ReadOnlySpan<byte> content) => content.StartsWith("GIF8"u8) && content[^1] != 0x3B;
+
+    /// <summary>An AVIF with a box that runs past the end of the file.</summary>
+    private static bool IsShortHeif(ReadOnlySpan<byte> content)
     {
-        var lines = error.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        return lines.Length > 1 ? lines[1] : lines.FirstOrDefault() ?? "no reason given";
+        if (content.Length < 12 || !content.Slice(4, 4).SequenceEqual("ftyp"u8)) return false;
+        var at = 0L;
+        while (at + 8 <= content.Length)
+        {
+            var size = BinaryPrimitives.ReadUInt32BigEndian(content[(int)at..]);
+            if (size < 8) return false;   // to the end of the file, or 64-bit
+            at += size;
+        }
+        return at != content.Length;
     }
 }

@@ -63,6 +63,19 @@ internal static class ImageFile
         });
     }
 
+    /// <summary>Proves that a whole file can be decoded, and keeps nothing of it. JPEGs are decoded at an eighth of their size, which reads every byte but is faster.</summary>
+    /// <exception cref="ImageDefectException">The content is damaged, no picture, or too large.</exception>
+    public static ImageHeader Check(byte[] content)
+    {
+        var header = ReadHeader(content);
+        return Guard(content, () =>
+        {
+            using var image = header.Format == "bmp" ? BitmapReader.Read(content) : Load(content, header, new LoadPlan { JpegShrink = 8, Sequential = true });
+            _ = image.Avg();
+            return header;
+        });
+    }
+
     /// <summary>Reads a file as upright RGB.</summary>
     /// <exception cref="DatasetException">The file is missing or no picture; the message names it and says why.</exception>
     public static RgbImage Read(string path)
@@ -129,6 +142,12 @@ internal static class ImageFile
     internal static Image Open(byte[] content, ImageHeader header, LoadPlan plan)
     {
         if (header.Format == "bmp") return ToSrgb(BitmapReader.Read(content), profile: false);
+        var loaded = Load(content, header, plan);
+        return ToSrgb(loaded, loaded.Contains("icc-profile-data") && !header.ProfileIgnored);
+    }
+
+    private static Image Load(byte[] content, ImageHeader header, LoadPlan plan)
+    {
         var options = new VOption();
         if (plan.JpegShrink != 1 && header.Format == "jpeg") options.Add("shrink", plan.JpegShrink);
         if (plan.DrawingScale != 1 && header.Format == "svg")
@@ -137,8 +156,7 @@ internal static class ImageFile
             options.Add("scale", plan.DrawingScale);
         }
         // the default would return a half-decoded picture without an error
-        var loaded = Image.NewFromBuffer(content, access: plan.Sequential ? Enums.Access.Sequential : Enums.Access.Random, failOn: Enums.FailOn.Truncated, kwargs: options);
-        return ToSrgb(loaded, loaded.Contains("icc-profile-data") && !header.ProfileIgnored);
+        return Image.NewFromBuffer(content, access: plan.Sequential ? Enums.Access.Sequential : Enums.Access.Random, failOn: Enums.FailOn.Truncated, kwargs: options);
     }
 
     /// <summary>Runs libvips on a file's content and turns what it throws into the defect of the file.</summary>

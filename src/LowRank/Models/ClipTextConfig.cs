@@ -55,7 +55,7 @@ internal sealed record ClipTextConfig
     /// <exception cref="CheckpointException">Not JSON, a value of the wrong type, an unsupported value, or values that contradict each other.</exception>
     public static ClipTextConfig Parse(ReadOnlySpan<byte> json, string source)
     {
-        var config = PublishedConfig.Read(json, PublishedConfigContext.Default.ClipTextConfig, source);
+        var config = HubJson.ReadHub<ClipTextConfig>(json, source);
         PublishedConfig.Refuse(config.Problems(), "CLIPTextModel", source);
         return config;
     }

@@ -9,7 +9,7 @@ namespace LowRank.Tests.Golden;
 /// <summary>Kind <c>resize</c>: our Pillow resize to the bit, and the libvips calls for training pictures within the stated distance.</summary>
 public class ResizeTests
 {
-    public static IEnumerable<TheoryDataRow<string>> Cases() => GoldenCase.OfKind("resize");
+    public static IEnumerable<TheoryDataRow<string>> Cases() => GoldenCase.OfKind("images/resize");
 
     [Theory, MemberData(nameof(Cases))]
     public void Every_stored_picture_is_reproduced(string id)

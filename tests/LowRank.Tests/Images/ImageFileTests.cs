@@ -24,7 +24,8 @@ public class ImageFileTests
         {
             var cut = whole[..(int)(whole.Length * share)];
             var error = Assert.Throws<ImageDefectException>(() => ImageFile.Decode(cut));
-            Assert.Contains(error.Defect, new[] { ImageDefect.Truncated, ImageDefect.Corrupt, ImageDefect.UnknownFormat });
+            // nothing in a TIFF says how long it is; of others, the container does, once enough of it is there
+            if (share >= 0.3 && !ending.StartsWith(".tif", StringComparison.Ordinal)) Assert.Equal(ImageDefect.Truncated, error.Defect);
             Assert.Throws<ImageDefectException>(() => ResizeCrop.Load(cut, new Placement(new(35, 25), 0, 0, new(16, 16), Flip: false)));
         }
     }
@@ -46,7 +47,7 @@ public class ImageFileTests
         Assert.Equal($"picture cannot be read: FOLDER{at}a.png\n  the file is empty (0 bytes)", Message("a.png", []));
         Assert.Equal($"picture cannot be read: FOLDER{at}b.jpg\n  not a picture that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, SVG), whatever its name says", Message("b.jpg", "hello, I am text"u8.ToArray()));
         Assert.Equal($"picture cannot be read: FOLDER{at}c.jpg\n  the file ends before the picture does: an unfinished copy or download", Message("c.jpg", jpeg[..(jpeg.Length / 2)]));
-        Assert.Equal($"picture cannot be read: FOLDER{at}d.png\n  the file is damaged (vipspng: libpng read error)", Message("d.png", damaged));
+        Assert.Equal($"picture cannot be read: FOLDER{at}d.png\n  the file is damaged: it cannot be decoded to its end", Message("d.png", damaged));
         Assert.Equal($"picture cannot be read: FOLDER{at}e.jpg\n  HEIC, which this build of libvips cannot read; convert it to JPEG or PNG",
             Message("e.jpg", [0, 0, 0, 24, .. "ftypheic"u8, 0, 0, 0, 0, .. "mif1heic"u8, 0, 0, 0, 0]));
         var bomb = Encoding.UTF8.GetBytes("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"20000\" height=\"20000\"/>");
