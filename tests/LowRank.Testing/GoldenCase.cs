@@ -44,9 +44,15 @@ public sealed partial class GoldenCase : IDisposable
         return new GoldenCase(parts[0], parts[1], Path.Combine(FixturesFolder, parts[0], parts[1] + ".json"));
     }
 
-    /// <summary>Ids (<c>area/name</c>) of every case of these kinds: the data of a theory. Fails a theory when there is none.</summary>
+    /// <summary>
+    /// Ids (<c>area/name</c>) of every case of these kinds: the data of a theory. Fails a theory when there is none.
+    /// A kind that two areas have is written <c>area/kind</c>.
+    /// </summary>
     public static IEnumerable<TheoryDataRow<string>> OfKind(params string[] kinds) =>
-        All().Where(item => kinds.Contains(item.Kind)).Select(item => new TheoryDataRow<string>(item.Id));
+        All().Where(item => kinds.Any(kind => IsOfKind(item, kind))).Select(item => new TheoryDataRow<string>(item.Id));
+
+    /// <summary>Whether a case is of this kind, or of this <c>area/kind</c>.</summary>
+    public static bool IsOfKind((string Id, string Kind) item, string kind) => kind == item.Kind || kind == $"{item.Id.Split('/')[0]}/{item.Kind}";
 
     /// <summary>Every JSON file with a kind, one folder deep, with that kind.</summary>
     public static IEnumerable<(string Id, string Kind)> All()

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -13,8 +14,9 @@ public sealed class AdapterSet : IDisposable
     private readonly List<Action> hooks = [];
     private readonly List<Tensor> owned = [];
 
-    private AdapterSet(IReadOnlyList<AdapterTarget> targets, double dropout, Device device)
+    private AdapterSet(IReadOnlyList<AdapterTarget> targets, ModuleNames names, double dropout, Device device)
     {
+        Names = names;
         using var scope = NewDisposeScope();
         FlatParameters = zeros(targets.Sum(target => target.ParameterCount), ScalarType.Float32, device);
         FlatGradients = zeros_like(FlatParameters);
@@ -47,6 +49,12 @@ public sealed class AdapterSet : IDisposable
     /// <summary>Factor of every delta: 1 as trained, 0 exactly the base, any number between, beyond or below. Counts from the next forward on.</summary>
     public double Strength { get; set; } = 1;
 
+    /// <summary>What loading did that one may not expect: modules left out, embeddings not applied, another base. Empty for a fresh adapter.</summary>
+    public IReadOnlyList<string> Warnings { get; private init; } = [];
+
+    /// <summary>How files name the layers of this model.</summary>
+    internal ModuleNames Names { get; }
+
     /// <summary>Where dropout draws its masks from. Dropout acts only while this is set: set it to train, clear it to use the adapter.</summary>
     public Generator? DropoutStream { get; set; }
 
@@ -58,16 +66,48 @@ public sealed class AdapterSet : IDisposable
     /// <param name="options">Targets and sizes.</param>
     /// <param name="init">Draws down, on the CPU.</param>
     /// <param name="device">Where the model lies.</param>
-    /// <exception cref="Foundation.OptionsException">Impossible options, or targets that find no module.</exception>
+    /// <exception cref="OptionsException">Impossible options, or targets that find no module.</exception>
     public static AdapterSet Create(IReadOnlyDictionary<string, nn.Module> components, AdapterOptions options, Generator init, Device device)
     {
-        var set = new AdapterSet(TargetSelector.Select(components, options), options.Dropout, device);
+        var set = new AdapterSet(TargetSelector.Select(components, options), new ModuleNames(components), options.Dropout, device);
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         foreach (var layer in set.Layers)
         {
             var bound = 1 / Math.Sqrt(layer.Down.shape.Skip(1).Aggregate(1L, (a, b) => a * b));
             layer.Down.copy_(empty(layer.Down.shape, ScalarType.Float32).uniform_(-bound, bound, init));
+        }
+        set.Attach();
+        return set;
+    }
+
+    /// <summary>An adapter from a file, attached. Its tensors are float32, whatever the file's type.</summary>
+    /// <param name="components">The model's parts by name: unet, text_encoder, …</param>
+    /// <param name="file">Of any convention; stays the caller's, and may be closed afterwards.</param>
+    /// <param name="options">Strength, and what is forgiven; null for the defaults.</param>
+    /// <exception cref="CheckpointException">The file holds anything that finds no module, does not fit, is not finite, or is no LoRA. The message lists it.</exception>
+    public static AdapterSet Load(IReadOnlyDictionary<string, nn.Module> components, AdapterFile file, AdapterLoadOptions? options = null)
+    {
+        options ??= new();
+        var names = new ModuleNames(components);
+        var fit = new AdapterFit(file, names);
+        var warnings = fit.Require(options);
+        var targets = fit.Matched.Select(item => new AdapterTarget(item.Layer.Component, item.Layer.Path, item.Layer.Module, item.Module.Rank, item.Module.EffectiveAlpha)).ToList();
+        var set = new AdapterSet(targets, names, 0, options.Device ?? CPU) { Warnings = warnings, Strength = options.Strength };
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        foreach (var (layer, (module, _)) in set.Layers.Zip(fit.Matched))
+        {
+            var (down, up) = module.ReadFactors();
+            layer.Down.copy_(down.view(layer.Down.shape));
+            layer.Up.copy_(up.view(layer.Up.shape));
+            down.Dispose();
+            up.Dispose();
+        }
+        if (!set.FlatParameters.isfinite().all().item<bool>())
+        {
+            set.Dispose();
+            throw fit.RefuseNotFinite(options);
         }
         set.Attach();
         return set;

@@ -98,26 +98,8 @@ public static class TargetSelector
             return string.Create(CultureInfo.InvariantCulture,
                 $"\"{text}\" matches {other.Count} modules ({other[0].Component}:{other[0].Path}, …), none of which {what} (Linear, or Conv2d with one group and zero padding)");
         }
-        var near = modules.Select(item => item.Component + ":" + item.Path).OrderBy(path => EditDistance(pattern.Text, pattern.Component is null ? path[(path.IndexOf(':', StringComparison.Ordinal) + 1)..] : path)).Take(3).ToList();
+        var near = modules.Select(item => item.Component + ":" + item.Path).OrderBy(path => NearestName.Distance(pattern.Text, pattern.Component is null ? path[(path.IndexOf(':', StringComparison.Ordinal) + 1)..] : path)).Take(3).ToList();
         return $"\"{text}\" matches no module; nearest: {string.Join(", ", near)}";
-    }
-
-    /// <summary>Fewest letters to insert, delete or replace (Levenshtein).</summary>
-    private static int EditDistance(string a, string b)
-    {
-        var row = Enumerable.Range(0, b.Length + 1).ToArray();
-        for (var i = 1; i <= a.Length; i++)
-        {
-            var diagonal = row[0];
-            row[0] = i;
-            for (var j = 1; j <= b.Length; j++)
-            {
-                var replace = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-                diagonal = row[j];
-                row[j] = Math.Min(replace, Math.Min(row[j], row[j - 1]) + 1);
-            }
-        }
-        return row[b.Length];
     }
 
     private sealed record Layer(string Component, string Path, nn.Module Module, LayerShape Shape);

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static System.FormattableString;
 using static TorchSharp.torch;
 
 namespace LowRank.Foundation;
@@ -9,6 +10,7 @@ namespace LowRank.Foundation;
 /// </summary>
 public sealed class RandomStreams(long seed) : IDisposable
 {
+    private const int StateLength = 5056;
     private readonly Dictionary<string, Generator> streams = [];
 
     /// <summary>The stream's generator; the same object every time. Names in use: init, shuffle, crop, caption, timestep, noise, preview.</summary>
@@ -29,10 +31,12 @@ public sealed class RandomStreams(long seed) : IDisposable
     }
 
     /// <summary>Puts streams into saved states.</summary>
+    /// <exception cref="CheckpointException">A state is not one that <see cref="Save"/> gave.</exception>
     public void Restore(IReadOnlyDictionary<string, byte[]> states)
     {
         foreach (var (name, state) in states)
         {
+            if (state.Length != StateLength) throw new CheckpointException(Invariant($"the saved state of the random stream \"{name}\" has {state.Length} bytes, {StateLength} are needed; the training state is damaged: start from an earlier one"));
             using var tensor = torch.tensor(state);
             this[name].set_state(tensor);
         }

@@ -41,6 +41,9 @@ internal static class StoredTypes
         _ => 1,
     };
 
+    /// <summary>By the name in the format, exactly; numbers are no names.</summary>
+    public static bool TryParse(string name, out StoredType type) => Enum.TryParse(name, out type) && type.ToString() == name;
+
     /// <summary>The engine's type; F8 has none and is read as bytes.</summary>
     public static ScalarType ToScalarType(this StoredType type) => type switch
     {

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using System.Text.Json.Serialization.Metadata;
 using LowRank.Foundation;
 
 namespace LowRank.Models;
@@ -18,19 +17,6 @@ internal static class PublishedConfig
         {
             if (!supported.TryGetValue(key, out var values) || values.Any(text => JsonElement.DeepEquals(JsonElement.Parse(text), value))) continue;
             yield return $"{key} is {value.GetRawText()}; supported: {string.Join(", ", values)}";
-        }
-    }
-
-    /// <summary>Reads a record from a published file; keys it has no place for land in its extension data.</summary>
-    public static T Read<T>(ReadOnlySpan<byte> json, JsonTypeInfo<T> type, string source)
-    {
-        try
-        {
-            return JsonSerializer.Deserialize(json, type) ?? throw new CheckpointException($"{source}: null; expected a JSON object");
-        }
-        catch (JsonException error)
-        {
-            throw new CheckpointException($"{source}: {error.Message}", error);
         }
     }
 
@@ -85,8 +71,3 @@ internal sealed class PerLevelConverter : JsonConverter<PerLevel>
         writer.WriteEndArray();
     }
 }
-
-/// <summary>Reads the published configurations without reflection.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true)]
-[JsonSerializable(typeof(UNet2DConditionConfig))]
-internal sealed partial class PublishedConfigContext : JsonSerializerContext;

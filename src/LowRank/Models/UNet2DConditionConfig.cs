@@ -109,7 +109,7 @@ internal sealed record UNet2DConditionConfig
     /// <exception cref="CheckpointException">Not JSON, a value of the wrong type, an unsupported value, or values that contradict each other.</exception>
     public static UNet2DConditionConfig Parse(ReadOnlySpan<byte> json, string source)
     {
-        var config = PublishedConfig.Read(json, PublishedConfigContext.Default.UNet2DConditionConfig, source);
+        var config = HubJson.ReadHub<UNet2DConditionConfig>(json, source);
         PublishedConfig.Refuse(config.Problems(), nameof(UNet2DConditionModel), source);
         return config;
     }

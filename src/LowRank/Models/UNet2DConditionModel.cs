@@ -33,8 +33,8 @@ internal sealed class ResnetBlock : Module<Tensor, Tensor, Tensor>
     {
         using var scope = NewDisposeScope();
         var shift = time_emb_proj.call(functional.silu(embedding)).unsqueeze(-1).unsqueeze(-1);   // (B, out, 1, 1)
-        var hidden = conv1.call(functional.silu(norm1.call(x))) + shift;
-        hidden = conv2.call(functional.silu(norm2.call(hidden)));
+        var hidden = NormSiluConv.Apply(norm1, conv1, x) + shift;
+        hidden = NormSiluConv.Apply(norm2, conv2, hidden);
         var kept = conv_shortcut is null ? x : conv_shortcut.call(x);
         return (kept + hidden).MoveToOuterDisposeScope();
     }
@@ -321,8 +321,7 @@ public sealed class UNet2DConditionModel : Module<Tensor, Tensor, Tensor, Tensor
         foreach (var block in down_blocks) hidden = block.call(hidden, embedding, encoder_hidden_states, skips);
         hidden = mid_block.call(hidden, embedding, encoder_hidden_states);
         foreach (var block in up_blocks) hidden = block.call(hidden, embedding, encoder_hidden_states, skips);
-        hidden = functional.silu(conv_norm_out.call(hidden));
-        return conv_out.call(hidden).MoveToOuterDisposeScope();
+        return NormSiluConv.Apply(conv_norm_out, conv_out, hidden).MoveToOuterDisposeScope();
     }
 
     /// <summary>What the resnets learn of the timestep and of SDXL's sizes: (B or 1, 4 · first channels).</summary>

@@ -106,7 +106,7 @@ internal sealed class BytePairVocabulary
         ids.TryGetValue(token, out var id) ? id : throw Broken($"{what} needs the token \"{token}\", which is not there", source);
 
     private static CheckpointException Broken(string what, string source) =>
-        new($"the vocabulary is not CLIP's kind: {what}\n  in {source}\n  copy vocab.json and merges.txt from the same tokenizer, unchanged");
+        new($"the vocabulary is not CLIP's kind: {what}; in {source}; copy vocab.json and merges.txt from the same tokenizer, unchanged");
 
     /// <summary>GPT-2's table: printable Latin-1 stands for itself, the 68 other bytes are U+0100 and up, in order.</summary>
     private static char[] MakeByteSymbols()

@@ -151,10 +151,17 @@ internal sealed class ClipTokenizer
     private static string Composed(string text)
     {
         if (text.All(letter => letter < '\u0300')) return text;
-        var composed = text.Normalize(NormalizationForm.FormC);
-        if ("e\u0301".Normalize(NormalizationForm.FormC).Length == 1) return composed;
-        throw new OptionsException($"this text needs Unicode normalisation, which this program runs without: \"{text}\"\n"
-            + "  install ICU (libicu) and leave DOTNET_SYSTEM_GLOBALIZATION_INVARIANT unset, or write the text without accents and symbols beyond U+02FF");
+        RequireNormalisation(text, "e\u0301".Normalize(NormalizationForm.FormC));
+        return text.Normalize(NormalizationForm.FormC);
+    }
+
+    /// <param name="text">For the message.</param>
+    /// <param name="composed">What the runtime makes of an e and an accent: one character, if it can normalise.</param>
+    internal static void RequireNormalisation(string text, string composed)
+    {
+        if (composed.Length == 1) return;
+        throw new OptionsException($"this text needs Unicode normalisation, which this program runs without: \"{text}\"; "
+            + "install ICU (libicu) and leave DOTNET_SYSTEM_GLOBALIZATION_INVARIANT unset, or write the text without characters beyond U+02FF");
     }
 
     /// <summary>Full lower-case mapping of one character: only U+0130 becomes two, and sigma knows no final form.</summary>
@@ -218,7 +225,7 @@ internal sealed class ClipTokenizer
 
     private int SpecialId(string token, string key) =>
         added.FirstOrDefault(item => item.Text == token)?.Id ?? vocabulary.Find(token) ?? throw new CheckpointException(
-            $"the tokenizer's {key} is \"{token}\", which its vocabulary does not have\n  in {Source}\n  special_tokens_map.json and vocab.json belong to different models; copy both from the same one");
+            $"the tokenizer's {key} is \"{token}\", which its vocabulary does not have; in {Source}; special_tokens_map.json and vocab.json belong to different models; copy both from the same one");
 }
 
 /// <summary>A token behind the vocabulary.</summary>

@@ -52,7 +52,7 @@ internal static class TokenizerFolder
     {
         var parts = line.Split(' ');
         return parts is [{ Length: > 0 } left, { Length: > 0 } right] ? (left, right)
-            : throw new CheckpointException($"a merge is two tokens with a space between: \"{line}\"\n  in {path}, {where}\n  copy the file from the model's tokenizer, unchanged");
+            : throw new CheckpointException($"a merge is two tokens with a space between: \"{line}\"; in {path}, {where}; copy the file from the model's tokenizer, unchanged");
     }
 
     /// <summary>The tokenizers library's one file; the tokens it adds behind its vocabulary go into <paramref name="added"/>.</summary>
@@ -62,7 +62,7 @@ internal static class TokenizerFolder
             || model.ValueKind != JsonValueKind.Object || !model.TryGetProperty("vocab", out var vocab) || !model.TryGetProperty("merges", out var merges)
             || merges.ValueKind != JsonValueKind.Array)
         {
-            throw new CheckpointException($"no byte-pair model: \"model\" with \"vocab\" and \"merges\" is expected\n  in {path}\n  copy the file from a CLIP tokenizer, unchanged");
+            throw new CheckpointException($"no byte-pair model: \"model\" with \"vocab\" and \"merges\" is expected; in {path}; copy the file from a CLIP tokenizer, unchanged");
         }
         if (whole.RootElement.TryGetProperty("added_tokens", out var tokens) && tokens.ValueKind == JsonValueKind.Array)
         {
@@ -152,7 +152,7 @@ internal static class TokenizerFolder
         }
         foreach (var flag in (string[])["lstrip", "rstrip", "single_word"])
         {
-            if (Flag(token, flag)) throw new CheckpointException($"unsupported value: {flag} of the token \"{text}\" is true\n  in {path}\n  only false is supported");
+            if (Flag(token, flag)) throw new CheckpointException($"unsupported value: {flag} of the token \"{text}\" is true; in {path}; only false is supported");
         }
         if (!added.Any(item => item.Text == text)) added.Add(new AddedToken(text, id, Flag(token, "special")));
     }
@@ -163,11 +163,11 @@ internal static class TokenizerFolder
     {
         if (Property(config, "tokenizer_class") is { ValueKind: JsonValueKind.String } kind && kind.GetString() is not ("CLIPTokenizer" or "CLIPTokenizerFast"))
         {
-            throw new CheckpointException($"unsupported value: tokenizer_class is \"{kind.GetString()}\"\n  in {path}\n  supported: CLIPTokenizer, CLIPTokenizerFast");
+            throw new CheckpointException($"unsupported value: tokenizer_class is \"{kind.GetString()}\"; in {path}; supported: CLIPTokenizer, CLIPTokenizerFast");
         }
         if (Property(config, "do_lower_case") is { ValueKind: JsonValueKind.False })
         {
-            throw new CheckpointException($"unsupported value: do_lower_case is false\n  in {path}\n  supported: true");
+            throw new CheckpointException($"unsupported value: do_lower_case is false; in {path}; supported: true");
         }
     }
 
@@ -185,15 +185,15 @@ internal static class TokenizerFolder
         }
         catch (JsonException error)
         {
-            throw new CheckpointException($"not JSON: {error.Message}\n  in {path}\n  copy the file from the model again", error);
+            throw new CheckpointException($"not JSON: {error.Message}; in {path}; copy the file from the model again", error);
         }
     }
 
     private static void RequireFile(string path)
     {
-        if (!File.Exists(path)) throw new CheckpointException($"the tokenizer lacks a file: {Path.GetFileName(path)}\n  in {Path.GetDirectoryName(path)}\n  a tokenizer folder holds vocab.json and merges.txt, or tokenizer.json");
+        if (!File.Exists(path)) throw new CheckpointException($"the tokenizer lacks a file: {Path.GetFileName(path)}; in {Path.GetDirectoryName(path)}; a tokenizer folder holds vocab.json and merges.txt, or tokenizer.json");
     }
 
     private static CheckpointException WrongKind(string expected, JsonElement found, string path, string key) =>
-        new($"{expected} is expected: {key} is {found.GetRawText()[..Math.Min(found.GetRawText().Length, 60)]}\n  in {path}\n  copy the file from the model again");
+        new($"{expected} is expected: {key} is {found.GetRawText()[..Math.Min(found.GetRawText().Length, 60)]}; in {path}; copy the file from the model again");
 }

@@ -1,3 +1,5 @@
+using LowRank.Adapters;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -36,6 +38,18 @@ internal sealed class TrainedParameters
         (Values, Gradients, Segments, Groups) = (values, gradients, segments, groups);
     }
 
+    /// <summary>All parameters of an adapter, in one group.</summary>
+    public static TrainedParameters Of(AdapterSet adapter, ParameterGroup group)
+    {
+        var (segments, start) = (new List<ParameterSegment>(), 0L);
+        foreach (var (name, parameter) in adapter.NamedParameters())
+        {
+            segments.Add(new ParameterSegment(name, start, parameter.numel()));
+            start += parameter.numel();
+        }
+        return new TrainedParameters(adapter.FlatParameters, adapter.FlatGradients, segments, [group]);
+    }
+
     /// <summary>(N) float32.</summary>
     public Tensor Values { get; }
 
@@ -48,8 +62,19 @@ internal sealed class TrainedParameters
     /// <summary>Rates and decays.</summary>
     public IReadOnlyList<ParameterGroup> Groups { get; }
 
-    /// <summary>The norm of the whole gradient: () float32. The caller owns it.</summary>
-    public Tensor GradientNorm() => Gradients.norm();
+    /// <summary>
+    /// The norm of the whole gradient. Rows are summed in float32 and their norms in float64: one float32 sum over millions of squares
+    /// loses the fourth digit.
+    /// </summary>
+    public double GradientNorm()
+    {
+        const long Row = 4096;
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        var whole = Gradients.numel() / Row * Row;
+        var norms = cat([Gradients.narrow(0, 0, whole).view(-1, Row).norm(1), Gradients.narrow(0, whole, Gradients.numel() - whole).norm().view(1)]);
+        return norms.to(ScalarType.Float64).norm().item<double>();
+    }
 
     /// <summary>Scales the gradient by limit / (norm + 1e-6) where that is below 1 (torch.nn.utils.clip_grad_norm_).</summary>
     public void ClipGradients(double norm, double limit)

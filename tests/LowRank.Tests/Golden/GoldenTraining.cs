@@ -58,7 +58,16 @@ internal static class GoldenTraining
         Number(optimizer, "weight_decay", optimizer.GetProperty("name").GetString() == "AdamW" ? 1e-2 : 0);
 
     public static double Number(JsonElement json, string key, double otherwise) =>
-        json.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.Number ? value.GetDouble() : otherwise;
+        json.ValueKind == JsonValueKind.Object && json.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.Number ? value.GetDouble() : otherwise;
+
+    public static string? Text(JsonElement json, string key) =>
+        json.ValueKind == JsonValueKind.Object && json.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+
+    public static bool Flag(JsonElement json, string key) =>
+        json.ValueKind == JsonValueKind.Object && json.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.True;
+
+    /// <summary>A part of the case; undefined when it has none.</summary>
+    public static JsonElement Section(JsonElement json, string key) => json.TryGetProperty(key, out var value) ? value : default;
 
     /// <summary>Fails on a field that the test would overlook.</summary>
     public static void RequireKnown(JsonElement json, params IEnumerable<string> known)

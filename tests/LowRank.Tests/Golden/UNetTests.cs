@@ -26,10 +26,10 @@ public class UNetTests
         };
         var unet = Build(json, type);
         var inputs = new UNetInputs(json, type);
-        var tensors = new Dictionary<string, Tensor>();
-        Tap(unet, tensors);
+        using var taps = Tap(unet, golden.TensorInfos.Keys.Where(name => name.StartsWith("tap/", StringComparison.Ordinal)).Select(name => name[4..]));
 
-        tensors["sample_out"] = inputs.Run(unet);
+        var tensors = new Dictionary<string, Tensor> { ["sample_out"] = inputs.Run(unet) };
+        foreach (var (name, value) in taps.Tensors) tensors["tap/" + name] = value;
         if (golden.TensorInfos.Keys.Any(name => name.StartsWith("grad/", StringComparison.Ordinal)))
         {
             Assert.Equal("mean over all elements of (sample_out - target)^2", json.GetProperty("loss").GetString());
@@ -37,7 +37,6 @@ public class UNetTests
         }
 
         golden.AssertAllClose(tensors);
-        foreach (var tensor in tensors.Values) tensor.Dispose();
     }
 
     internal static UNet2DConditionModel Build(JsonElement json, ScalarType type)
@@ -48,27 +47,9 @@ public class UNetTests
         return (UNet2DConditionModel)unet.to(type);
     }
 
-    /// <summary>Collects the outputs of the parts that cases name, through hooks, so that the model needs no such feature.</summary>
-    internal static void Tap(UNet2DConditionModel unet, Dictionary<string, Tensor> tensors)
-    {
-        foreach (var (name, module) in unet.named_modules())
-        {
-            void Keep(Tensor output) => tensors["tap/" + name] = output.alias().DetachFromDisposeScope();
-            switch (module)
-            {
-                case nn.Module<Tensor, Tensor> one:
-                    one.register_forward_hook((_, _, output) => { Keep(output); return output; });
-                    if (name == "time_embedding") one.register_forward_pre_hook((_, input) => { tensors["tap/time_proj"] = input.alias().DetachFromDisposeScope(); return input; });
-                    break;
-                case nn.Module<Tensor, Tensor, Tensor, Tensor> three:
-                    three.register_forward_hook((_, _, _, _, output) => { Keep(output); return output; });
-                    break;
-                case nn.Module<Tensor, Tensor, Tensor, Stack<Tensor>, Tensor> four:
-                    four.register_forward_hook((_, _, _, _, _, output) => { Keep(output); return output; });
-                    break;
-            }
-        }
-    }
+    /// <summary>The modules behind a case's names; the sinusoid has no module of its own and is what enters the timestep's layers.</summary>
+    internal static Taps Tap(UNet2DConditionModel unet, IEnumerable<string> names) =>
+        new(unet, names.Select(name => name == "time_proj" ? "time_embedding > time_proj" : name));
 
     private static void AddGradients(GoldenCase golden, UNet2DConditionModel unet, UNetInputs inputs, Dictionary<string, Tensor> tensors)
     {

@@ -129,6 +129,16 @@ public class UNet2DConditionModelTests
     }
 
     [Fact]
+    public void A_value_of_the_wrong_type_is_refused_with_its_key_and_file()
+    {
+        var message = Refusal("""{ "in_channels": "four" }""");
+
+        Assert.StartsWith("the configuration cannot be read: The JSON value could not be converted to System.Int32. Path: $.in_channels |", message, StringComparison.Ordinal);
+        Assert.EndsWith("; in unet/config.json; compare it with the published file", message, StringComparison.Ordinal);
+        Assert.Contains("$.attention_head_dim", Refusal("""{ "attention_head_dim": [2, "2"] }"""), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Every_problem_of_a_configuration_is_listed_at_once()
     {
         Assert.Equal(

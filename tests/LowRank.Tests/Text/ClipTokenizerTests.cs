@@ -76,6 +76,15 @@ public sealed class ClipTokenizerTests : IDisposable
     }
 
     [Fact]
+    public void A_runtime_that_cannot_normalise_refuses_what_it_would_get_wrong()
+    {
+        var message = Assert.Throws<OptionsException>(() => ClipTokenizer.RequireNormalisation("cafe\u0301", "e\u0301")).Message;
+
+        Assert.Equal("this text needs Unicode normalisation, which this program runs without: \"cafe\u0301\"; "
+            + "install ICU (libicu) and leave DOTNET_SYSTEM_GLOBALIZATION_INVARIANT unset, or write the text without characters beyond U+02FF", message);
+    }
+
+    [Fact]
     public void Letters_and_digits_beyond_sixteen_bits_are_told_apart()
     {
         var tokenizer = TokenizerFolder.Open(folder);
@@ -127,31 +136,31 @@ public sealed class ClipTokenizerTests : IDisposable
     public void A_folder_without_a_vocabulary_says_so()
     {
         File.Delete(Path.Combine(folder, "vocab.json"));
-        AssertRefused($"the tokenizer lacks a file: vocab.json\n  in {folder}\n  a tokenizer folder holds vocab.json and merges.txt, or tokenizer.json");
+        AssertRefused($"the tokenizer lacks a file: vocab.json; in {folder}; a tokenizer folder holds vocab.json and merges.txt, or tokenizer.json");
     }
 
     [Fact]
     public void Damaged_files_are_named_with_the_place()
     {
         File.WriteAllText(Path.Combine(folder, "merges.txt"), "#version: 0.2\na b\na b c\n");
-        AssertRefused($"a merge is two tokens with a space between: \"a b c\"\n  in {folder}/merges.txt, line 3\n  copy the file from the model's tokenizer, unchanged");
+        AssertRefused($"a merge is two tokens with a space between: \"a b c\"; in {folder}/merges.txt, line 3; copy the file from the model's tokenizer, unchanged");
         File.WriteAllText(Path.Combine(folder, "merges.txt"), "#version: 0.2\na zzq\n");
-        AssertRefused($"the vocabulary is not CLIP's kind: merge 1, \"a zzq\" needs the token \"zzq\", which is not there\n  in {folder}\n  copy vocab.json and merges.txt from the same tokenizer, unchanged");
+        AssertRefused($"the vocabulary is not CLIP's kind: merge 1, \"a zzq\" needs the token \"zzq\", which is not there; in {folder}; copy vocab.json and merges.txt from the same tokenizer, unchanged");
         File.WriteAllText(Path.Combine(folder, "vocab.json"), """{"!": "zero"}""");
-        AssertRefused($"a whole number from 0 up is expected: ! is \"zero\"\n  in {folder}/vocab.json\n  copy the file from the model again");
+        AssertRefused($"a whole number from 0 up is expected: ! is \"zero\"; in {folder}/vocab.json; copy the file from the model again");
         File.WriteAllText(Path.Combine(folder, "vocab.json"), """{"!": 0""");
         var error = Assert.Throws<CheckpointException>(() => TokenizerFolder.Open(folder));
         Assert.StartsWith("not JSON: ", error.Message, StringComparison.Ordinal);
-        Assert.EndsWith($"\n  in {folder}/vocab.json\n  copy the file from the model again", error.Message, StringComparison.Ordinal);
+        Assert.EndsWith($"; in {folder}/vocab.json; copy the file from the model again", error.Message, StringComparison.Ordinal);
     }
 
     [Theory]
-    [InlineData("""{"tokenizer_class": "T5Tokenizer"}""", "unsupported value: tokenizer_class is \"T5Tokenizer\"\n  in {0}/tokenizer_config.json\n  supported: CLIPTokenizer, CLIPTokenizerFast")]
-    [InlineData("""{"do_lower_case": false}""", "unsupported value: do_lower_case is false\n  in {0}/tokenizer_config.json\n  supported: true")]
-    [InlineData("""{"added_tokens_decoder": {"9": {"content": "<x>", "lstrip": true}}}""", "unsupported value: lstrip of the token \"<x>\" is true\n  in {0}/tokenizer_config.json\n  only false is supported")]
-    [InlineData("""{"added_tokens_decoder": {"9": {"text": "<x>"}}}""", "a token with a \"content\" is expected: 9 is {{\"text\": \"<x>\"}}\n  in {0}/tokenizer_config.json\n  copy the file from the model again")]
-    [InlineData("""{"pad_token": "[PAD]"}""", "the tokenizer's pad_token is \"[PAD]\", which its vocabulary does not have\n  in {0}\n  special_tokens_map.json and vocab.json belong to different models; copy both from the same one")]
-    [InlineData("""{"pad_token": 7}""", "a text, or an object with \"content\" is expected: pad_token is 7\n  in {0}/tokenizer_config.json\n  copy the file from the model again")]
+    [InlineData("""{"tokenizer_class": "T5Tokenizer"}""", "unsupported value: tokenizer_class is \"T5Tokenizer\"; in {0}/tokenizer_config.json; supported: CLIPTokenizer, CLIPTokenizerFast")]
+    [InlineData("""{"do_lower_case": false}""", "unsupported value: do_lower_case is false; in {0}/tokenizer_config.json; supported: true")]
+    [InlineData("""{"added_tokens_decoder": {"9": {"content": "<x>", "lstrip": true}}}""", "unsupported value: lstrip of the token \"<x>\" is true; in {0}/tokenizer_config.json; only false is supported")]
+    [InlineData("""{"added_tokens_decoder": {"9": {"text": "<x>"}}}""", "a token with a \"content\" is expected: 9 is {{\"text\": \"<x>\"}}; in {0}/tokenizer_config.json; copy the file from the model again")]
+    [InlineData("""{"pad_token": "[PAD]"}""", "the tokenizer's pad_token is \"[PAD]\", which its vocabulary does not have; in {0}; special_tokens_map.json and vocab.json belong to different models; copy both from the same one")]
+    [InlineData("""{"pad_token": 7}""", "a text, or an object with \"content\" is expected: pad_token is 7; in {0}/tokenizer_config.json; copy the file from the model again")]
     public void A_configuration_that_asks_for_something_else_is_refused(string config, string message)
     {
         File.WriteAllText(Path.Combine(folder, "tokenizer_config.json"), config);

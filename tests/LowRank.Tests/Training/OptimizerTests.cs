@@ -1,5 +1,3 @@
-using System.Diagnostics;
-using System.Globalization;
 using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
@@ -78,12 +76,12 @@ public class OptimizerTests
         using var scope = NewDisposeScope();
         var parameters = Parameters();
         parameters.Gradients.fill_(2f);
-        var norm = parameters.GradientNorm().item<float>();
+        var norm = parameters.GradientNorm();
         Assert.Equal(2 * Math.Sqrt(12), norm, 1e-6);
         parameters.ClipGradients(norm, limit: 10);
         Assert.Equal(2f, parameters.Gradients[0].item<float>());
         parameters.ClipGradients(norm, limit: 1);
-        Assert.Equal(norm / (norm + 1e-6), parameters.GradientNorm().item<float>(), 2e-7);
+        Assert.Equal(norm / (norm + 1e-6), parameters.GradientNorm(), 2e-7);
     }
 
     [Fact]
@@ -93,25 +91,7 @@ public class OptimizerTests
         var gradients = Formula.Noise("long", [8_000_000], 5);
         var parameters = new TrainedParameters(gradients, gradients, [new("all", 0, gradients.numel())], [new(1)]);
         var exact = gradients.to(ScalarType.Float64).norm().item<double>();
-        Assert.Equal(1, parameters.GradientNorm().item<float>() / exact, 1e-6);
-    }
-
-    [Fact]
-    public void A_step_over_288_adapter_tensors_takes_less_than_a_millisecond()
-    {
-        using var scope = NewDisposeScope();
-        const int Tensors = 288, Each = 2772;   // rank 4 on the attention of SD 1.5: 0.8 million values
-        var parameters = new TrainedParameters(zeros(Tensors * Each), ones(Tensors * Each),
-            [.. Enumerable.Range(0, Tensors).Select(index => new ParameterSegment($"{index}", index * Each, Each))], [new ParameterGroup(1e-4, 0.01)]);
-        using var optimizer = new AdamW(parameters);
-        var best = Enumerable.Range(0, 200).Min(_ =>
-        {
-            var watch = Stopwatch.StartNew();
-            optimizer.Step(1);
-            return watch.Elapsed.TotalMilliseconds;
-        });
-        TestContext.Current.TestOutputHelper!.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{best:F3} ms"));
-        Assert.True(best < 1, string.Create(CultureInfo.InvariantCulture, $"the fastest of 200 steps took {best:F3} ms"));
+        Assert.Equal(1, parameters.GradientNorm() / exact, 1e-6);
     }
 
     [Fact]

@@ -1,0 +1,23 @@
+using LowRank.Benchmarks;
+
+// dotnet run -c Release --project bench/LowRank.Benchmarks -- NAME...
+// Prints rows for bench/RESULTS.md: what, the number, and the machine with its GEMM peak of the same run.
+
+var benchmarks = new Dictionary<string, Action<Report>>
+{
+    ["files"] = FilesBenchmark.Run,
+    ["pictures"] = PicturesBenchmark.Run,
+};
+
+var unknown = args.FirstOrDefault(name => !benchmarks.ContainsKey(name));
+if (args.Length == 0 || unknown is not null)
+{
+    if (unknown is not null) Console.Error.WriteLine($"no benchmark is named \"{unknown}\"");
+    Console.Error.WriteLine($"usage: dotnet run -c Release --project bench/LowRank.Benchmarks -- NAME...   (names: {string.Join(", ", benchmarks.Keys)})");
+    return 2;
+}
+
+var report = new Report();
+foreach (var name in args) benchmarks[name](report);
+report.Print();
+return 0;

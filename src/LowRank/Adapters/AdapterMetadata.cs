@@ -1,0 +1,101 @@
+using System.Globalization;
+using System.Text.Json;
+
+namespace LowRank.Adapters;
+
+/// <summary>
+/// What a written file says of itself. No time of writing: equal adapters give equal files.
+/// Keys: sd-scripts (library/train_util.py, minimum metadata), Stability-AI/ModelSpec 1.0.1, and our own <c>lowrank.*</c>.
+/// </summary>
+internal static class AdapterMetadata
+{
+    private const string GenerativeModels = "https://github.com/Stability-AI/generative-models";
+
+    /// <summary>Architecture and implementation as sd-scripts writes them, by base version (library/sai_model_spec.py).</summary>
+    private static readonly Dictionary<string, (string Architecture, string Implementation)> Architectures = new()
+    {
+        ["sd_v1"] = ("stable-diffusion-v1", "diffusers"),
+        ["sd_v2"] = ("stable-diffusion-v2-512", "diffusers"),
+        ["sd_v2_v"] = ("stable-diffusion-v2-768-v", "diffusers"),
+        ["sdxl_base_v1-0"] = ("stable-diffusion-xl-v1-base", GenerativeModels),
+    };
+
+    public static string Version { get; } = typeof(AdapterMetadata).Assembly.GetName().Version!.ToString(3);
+
+    /// <summary>Everything but hashes.</summary>
+    public static Dictionary<string, string> Of(AdapterSet adapter, AdapterSaveOptions options, string title)
+    {
+        var metadata = new Dictionary<string, string>();
+        AddOwn(metadata, adapter, options);
+        AddModelSpec(metadata, options, title);
+        if (options.Format == AdapterFormat.Kohya) AddTrainer(metadata, adapter, options, title);
+        else metadata["format"] = "pt";
+        return metadata;
+    }
+
+    private static void AddOwn(Dictionary<string, string> metadata, AdapterSet adapter, AdapterSaveOptions options)
+    {
+        metadata["lowrank.version"] = Version;
+        metadata["lowrank.rank"] = Numbers(adapter.Layers.Select(layer => (double)layer.Rank));
+        metadata["lowrank.alpha"] = Numbers(adapter.Layers.Select(layer => layer.Alpha));
+        if (options.Targets.Count > 0) metadata["lowrank.targets"] = JsonSerializer.Serialize(options.Targets);
+        Add(metadata, "lowrank.base", options.Base);
+        Add(metadata, "lowrank.base_version", options.BaseVersion);
+        Add(metadata, "lowrank.seed", options.Seed);
+        Add(metadata, "lowrank.steps", options.Steps);
+        Add(metadata, "lowrank.options", options.Options);
+
+        static string Numbers(IEnumerable<double> values) => string.Join(", ", values.Distinct().Order().Select(value => value.ToString(CultureInfo.InvariantCulture)));
+    }
+
+    private static void AddModelSpec(Dictionary<string, string> metadata, AdapterSaveOptions options, string title)
+    {
+        if (options.BaseVersion is null || !Architectures.TryGetValue(options.BaseVersion, out var known)) return;
+        metadata["modelspec.sai_model_spec"] = "1.0.1";
+        metadata["modelspec.architecture"] = known.Architecture + "/lora";
+        metadata["modelspec.implementation"] = known.Implementation;
+        metadata["modelspec.title"] = title;
+        if (options.Resolution is { } size) metadata["modelspec.resolution"] = string.Create(CultureInfo.InvariantCulture, $"{size.Width}x{size.Height}");
+        Add(metadata, "modelspec.prediction_type", options.PredictionType);
+    }
+
+    private static void AddTrainer(Dictionary<string, string> metadata, AdapterSet adapter, AdapterSaveOptions options, string title)
+    {
+        var layers = adapter.Layers.ToLookup(layer => LayerShape.Of(layer.Module)!.IsWideConvolution);
+        var plain = layers[false].Any() ? layers[false] : layers[true];
+        metadata["ss_network_module"] = "networks.lora";
+        metadata["ss_network_dim"] = Only(plain.Select(layer => layer.Rank.ToString(CultureInfo.InvariantCulture)));
+        metadata["ss_network_alpha"] = Only(plain.Select(layer => Python(layer.Alpha)));
+        metadata["ss_network_args"] = layers[true].Any()
+            ? JsonSerializer.Serialize(new SortedDictionary<string, string>(StringComparer.Ordinal)
+            {
+                ["conv_alpha"] = Only(layers[true].Select(layer => Python(layer.Alpha))),
+                ["conv_dim"] = Only(layers[true].Select(layer => layer.Rank.ToString(CultureInfo.InvariantCulture))),
+            })
+            : "{}";
+        metadata["ss_output_name"] = title;
+        if (options.BaseVersion is { } version)
+        {
+            metadata["ss_base_model_version"] = version;
+            metadata["ss_v2"] = version.StartsWith("sd_v2", StringComparison.Ordinal) ? "True" : "False";
+        }
+        Add(metadata, "ss_seed", options.Seed);
+        Add(metadata, "ss_steps", options.Steps);
+        if (options.Resolution is { } size) metadata["ss_resolution"] = string.Create(CultureInfo.InvariantCulture, $"({size.Width}, {size.Height})");
+
+        // sd-scripts' own word where the modules differ (networks/resize_lora.py)
+        static string Only(IEnumerable<string> values) => values.Distinct().ToList() is [var one] ? one : "Dynamic";
+
+        static string Python(double value) => value.ToString(value == Math.Truncate(value) ? "0.0" : "R", CultureInfo.InvariantCulture);
+    }
+
+    private static void Add(Dictionary<string, string> metadata, string key, IFormattable? value)
+    {
+        if (value is not null) metadata[key] = value.ToString(null, CultureInfo.InvariantCulture);
+    }
+
+    private static void Add(Dictionary<string, string> metadata, string key, string? value)
+    {
+        if (value is not null) metadata[key] = value;
+    }
+}

@@ -1,0 +1,65 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using LowRank.Foundation;
+using static TorchSharp.torch;
+
+namespace LowRank.Adapters;
+
+/// <summary>Writes adapters as files that other tools load.</summary>
+public static class AdapterWriter
+{
+    /// <summary>Writes a <c>.safetensors</c> file, whole or not at all. Strength plays no part: the file holds the adapter as trained.</summary>
+    /// <param name="path">The file; replaced where it exists.</param>
+    /// <param name="adapter">Attached or not.</param>
+    /// <param name="options">Convention, element type, and what the metadata says; null for the defaults.</param>
+    /// <exception cref="CheckpointException">A number is not finite or does not fit the element type, or the file cannot be written.</exception>
+    public static void Write(string path, AdapterSet adapter, AdapterSaveOptions? options = null)
+    {
+        options ??= new();
+        var type = options.Type is StoredType.F16 or StoredType.BF16 or StoredType.F32
+            ? options.Type.ToScalarType()
+            : throw new ArgumentException($"adapters are written as F16, BF16 or F32, not {options.Type}", nameof(options));
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        var tensors = adapter.Layers.SelectMany(layer => options.Format == AdapterFormat.Kohya ? Kohya(layer, adapter.Names, type) : Peft(layer, type)).ToList();
+        Refuse(path, tensors, options.Type);
+        var metadata = AdapterMetadata.Of(adapter, options, options.Title ?? Path.GetFileNameWithoutExtension(path));
+        if (options.Format == AdapterFormat.Kohya) metadata["sshs_model_hash"] = DataHash(tensors);
+        SafetensorsWriter.Write(path, tensors, metadata);
+    }
+
+    private static IEnumerable<KeyValuePair<string, Tensor>> Kohya(LoraLayer layer, ModuleNames names, ScalarType type)
+    {
+        var name = names.Kohya(layer.Component, layer.Path);
+        yield return new($"{name}.lora_down.weight", layer.Down.to(type));
+        yield return new($"{name}.lora_up.weight", layer.Up.to(type));
+        yield return new($"{name}.alpha", tensor(layer.Alpha, ScalarType.Float32).to(type));
+    }
+
+    private static IEnumerable<KeyValuePair<string, Tensor>> Peft(LoraLayer layer, ScalarType type)
+    {
+        var name = ModuleNames.Peft(layer.Component, layer.Path);
+        yield return new($"{name}.lora_A.weight", layer.Down.to(type));
+        yield return new($"{name}.lora_B.weight", (layer.Up * layer.Scale).to(type));
+    }
+
+    private static void Refuse(string path, List<KeyValuePair<string, Tensor>> tensors, StoredType type)
+    {
+        var bad = tensors.Where(item => !item.Value.isfinite().all().item<bool>()).Select(item => item.Key).ToList();
+        if (bad.Count == 0) return;
+        var what = string.Create(CultureInfo.InvariantCulture, $"{bad.Count} of {tensors.Count} tensors are not finite as {type}: {AdapterFile.Some(bad)}");
+        var advice = type == StoredType.F16 ? "F16 holds numbers up to 65504: write BF16 or F32; if that fails too, the training diverged" : "the training diverged; use an earlier save";
+        throw new CheckpointException($"the adapter is not written: {what}; {path}; {advice}");
+    }
+
+    /// <summary>sd-scripts' <c>sshs_model_hash</c>: SHA-256 of the data section. All tensors have one type, so their order is that of their names.</summary>
+    private static string DataHash(IEnumerable<KeyValuePair<string, Tensor>> tensors)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var (_, tensor) in tensors.OrderBy(item => item.Key, StringComparer.Ordinal))
+        {
+            TensorMemory.Visit(tensor.contiguous().cpu(), (piece, _) => hash.AppendData(piece));
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+}

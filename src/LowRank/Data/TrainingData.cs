@@ -1,0 +1,46 @@
+using LowRank.Foundation;
+
+namespace LowRank.Data;
+
+/// <summary>All pictures of a run, from all its data sets.</summary>
+/// <param name="Images">Data set by data set, each in the order of its files' names.</param>
+/// <param name="Report">What was found, for people.</param>
+internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataReport Report)
+{
+    /// <summary>Reads every data set's folder.</summary>
+    /// <param name="sets">Valid options; at least one.</param>
+    /// <param name="nativeResolution">The model's own resolution in pixels, for data sets that name none.</param>
+    /// <param name="cancellationToken">Stops between pictures.</param>
+    /// <exception cref="DatasetException">Something is missing; the message lists the problems of all data sets.</exception>
+    public static TrainingData Read(IReadOnlyList<DataSetOptions> sets, int nativeResolution, CancellationToken cancellationToken = default)
+    {
+        var scans = new List<ImageFolder.Scan>();
+        var problems = new List<string>();
+        foreach (var set in sets)
+        {
+            try
+            {
+                scans.Add(ImageFolder.Read(set, nativeResolution, cancellationToken));
+            }
+            catch (DatasetException problem)
+            {
+                problems.Add(problem.Message);
+            }
+        }
+        if (problems.Count > 0) throw new DatasetException(string.Join('\n', problems));
+        return new TrainingData([.. scans.SelectMany(scan => scan.Images)], new DataReport([.. scans.Select(scan => scan.Report)]));
+    }
+
+    /// <summary>Every picture of the run as it can be encoded ahead: each cut from the middle, and mirrored where its data set mirrors; equal ones once; batches of one size.</summary>
+    /// <param name="batchSize">The most samples in a batch.</param>
+    /// <exception cref="InvalidOperationException">A data set cuts at random, so that there is nothing to encode ahead.</exception>
+    public IEnumerable<PlannedBatch> FixedSamples(int batchSize)
+    {
+        if (Images.Any(image => image.Options.Crop == CropMode.Random)) throw new InvalidOperationException("pictures that are cut at random cannot be encoded ahead");
+        return Images.SelectMany(image => image.Options.Flip ? [image.Centre(false), image.Centre(true)] : new[] { image.Centre(false) }, (image, placement) => new Sample(image, placement, ""))
+            .DistinctBy(sample => sample.Key)
+            .GroupBy(sample => sample.Placement.Size)
+            .SelectMany(group => group.Chunk(batchSize))
+            .Select(samples => new PlannedBatch(samples, null));
+    }
+}

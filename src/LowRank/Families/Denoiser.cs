@@ -1,0 +1,85 @@
+using LowRank.Diffusion;
+using LowRank.Foundation;
+using LowRank.Models;
+using LowRank.Models.Layers;
+using TorchSharp;
+using static System.FormattableString;
+using static TorchSharp.torch;
+
+namespace LowRank.Families;
+
+/// <summary>The UNet of a model. Loaded at first use.</summary>
+internal sealed class Denoiser : IDisposable
+{
+    private readonly LayerFactory placement;
+    private readonly LazyPart<UNet2DConditionModel> model;
+
+    /// <param name="folder">The model.</param>
+    /// <param name="placement">Device and base dtype.</param>
+    public Denoiser(DiffusersFolder folder, LayerFactory placement)
+    {
+        this.placement = placement;
+        var unet = folder.Weights("unet", nameof(UNet2DConditionModel)).Folder;
+        (var json, ConfigPath) = DiffusersFolder.Configuration(unet);
+        Config = UNet2DConditionConfig.Parse(json, ConfigPath);
+        model = new LazyPart<UNet2DConditionModel>(() => Load(unet));
+    }
+
+    /// <summary>The network's configuration.</summary>
+    public UNet2DConditionConfig Config { get; }
+
+    /// <summary>The configuration's file.</summary>
+    public string ConfigPath { get; }
+
+    /// <summary>The network; loads it.</summary>
+    public UNet2DConditionModel Model => model.Value;
+
+    /// <summary>Lets the network go.</summary>
+    public void Release() => model.Release();
+
+    /// <summary>Checks what the parts must agree in.</summary>
+    /// <param name="latentChannels">The autoencoder's.</param>
+    /// <param name="textWidth">Of the text states.</param>
+    /// <exception cref="CheckpointException">They belong to different models, or to a kind that is not built.</exception>
+    public void RequireFit(int latentChannels, int textWidth)
+    {
+        if (Config.InChannels != latentChannels && Config.InChannels != 2 * latentChannels + 1)
+        {
+            throw Unfit(Invariant($"unsupported value: in_channels is {Config.InChannels}"),
+                Invariant($"supported: {latentChannels} (latents), {2 * latentChannels + 1} (inpainting: latents, mask, masked picture's latents)"));
+        }
+        if (Config.OutChannels != latentChannels) throw Unfit(Invariant($"out_channels is {Config.OutChannels}, the autoencoder's latent_channels is {latentChannels}"), "take all parts from one model");
+        if (Config.CrossAttentionDim != textWidth) throw Unfit(Invariant($"cross_attention_dim is {Config.CrossAttentionDim}, the text is {textWidth} wide"), "take all parts from one model");
+    }
+
+    /// <summary>An error about this network's configuration.</summary>
+    public CheckpointException Unfit(string what, string advice) => new($"{what}; in {ConfigPath}; {advice}");
+
+    /// <summary>Side of the latents that the network was made for.</summary>
+    public int SampleSize => Config.SampleSize is { } size ? size[0] : throw Unfit("the key sample_size is missing, which says the side of the latents", "copy the file from the model again");
+
+    /// <summary>The prediction: parameters as in <see cref="IDiffusionFamily.Predict"/>.</summary>
+    public Tensor Predict(Tensor latents, Tensor timesteps, Conditioning conditioning)
+    {
+        Shapes.Require(latents, Invariant($"B,{Config.InChannels},h,w"));
+        Shapes.Require(conditioning.Hidden, Invariant($"{latents.size(0)},T,{Config.CrossAttentionDim}"), "conditioning");
+        using var scope = NewDisposeScope();
+        var prediction = Model.call(Placed(latents), timesteps.to(placement.Device), Placed(conditioning.Hidden),
+            conditioning.Pooled is null ? null : Placed(conditioning.Pooled), conditioning.TimeIds?.to(placement.Device));
+        return prediction.MoveToOuterDisposeScope();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => model.Dispose();
+
+    private Tensor Placed(Tensor value) => value.to(placement.Type, placement.Device);
+
+    private UNet2DConditionModel Load(string unet)
+    {
+        var loaded = new UNet2DConditionModel(Config, LayerFactory.Meta);
+        using var weights = Checkpoint.Open(unet);
+        weights.LoadInto(loaded, rename: null, placement.Type, placement.Device);
+        loaded.eval();
+        return loaded;
+    }
+}

@@ -1,0 +1,71 @@
+using LowRank.Diffusion;
+using LowRank.Foundation;
+using LowRank.Models.Layers;
+using static TorchSharp.torch;
+
+namespace LowRank.Families;
+
+/// <summary>Finds out what a model is and opens it.</summary>
+public static class FamilyDetector
+{
+    private static readonly string[] EmbeddedModels = ["icons-64"];
+
+    private static readonly Dictionary<string, Func<DiffusersFolder, LayerFactory, IDiffusionFamily>> Families = new()
+    {
+        ["StableDiffusionPipeline"] = (folder, placement) => new StableDiffusion(folder, placement),
+        ["StableDiffusionImg2ImgPipeline"] = (folder, placement) => new StableDiffusion(folder, placement),
+        ["StableDiffusionInpaintPipeline"] = (folder, placement) => new StableDiffusion(folder, placement),
+        ["StableDiffusionXLPipeline"] = (folder, placement) => new StableDiffusionXL(folder, placement),
+        ["StableDiffusionXLImg2ImgPipeline"] = (folder, placement) => new StableDiffusionXL(folder, placement),
+        ["StableDiffusionXLInpaintPipeline"] = (folder, placement) => new StableDiffusionXL(folder, placement),
+    };
+
+    /// <summary>
+    /// Opens a model: reads its configurations and checks that they fit each other; weights are loaded when first used.
+    /// What was found is in the family's <see cref="IDiffusionFamily.Description"/>.
+    /// </summary>
+    /// <param name="model">A folder in the diffusers layout, or <c>icons-64</c>, the embedded base.</param>
+    /// <param name="type">
+    /// Base dtype of denoiser and text encoders, whatever the files hold: float32, or bfloat16 for half the memory and, where the processor knows it, half the time.
+    /// The autoencoder is always float32.
+    /// </param>
+    /// <param name="device">Where the model runs; null: the CPU.</param>
+    /// <returns>The caller disposes it.</returns>
+    /// <exception cref="CheckpointException">There is no such model, a part is missing, or a configuration has a value that is not supported: file, key and value are named.</exception>
+    /// <exception cref="OptionsException">The dtype is neither float32 nor bfloat16.</exception>
+    public static IDiffusionFamily Open(string model, ScalarType type = ScalarType.Float32, Device? device = null)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(model);
+        if (type is not (ScalarType.Float32 or ScalarType.BFloat16)) throw new OptionsException($"precision: {type} is not supported; use Float32 or BFloat16 (float16 files are converted when loaded)");
+        var folder = DiffusersFolder.Open(Find(model));
+        if (Families.TryGetValue(folder.PipelineClass, out var family)) return family(folder, new LayerFactory(device ?? CPU, type));
+        throw folder.Refuse("model_index.json", $"unsupported value: _class_name is \"{folder.PipelineClass}\"", $"supported: {string.Join(", ", Families.Keys)}");
+    }
+
+    /// <summary>The folder of a model: the path itself, or an embedded model's place.</summary>
+    /// <param name="model">As for <see cref="Open"/>.</param>
+    /// <exception cref="CheckpointException">There is no such model.</exception>
+    public static string Find(string model)
+    {
+        if (Directory.Exists(model)) return Path.GetFullPath(model);
+        if (EmbeddedModels.Contains(model))
+        {
+            return EmbeddedPlaces(model).FirstOrDefault(Directory.Exists) ?? throw new CheckpointException(
+                $"the embedded model {model} is not there; looked for models/{model} beside the program ({AppContext.BaseDirectory}) and in the folders above it and above {Directory.GetCurrentDirectory()}; copy the folder models/{model} from the repository beside the program");
+        }
+        if (File.Exists(model))
+        {
+            throw new CheckpointException($"a model is a folder in the diffusers layout, this is a file; {model}; convert single-file checkpoints with diffusers (from_single_file, save_pretrained) and name the folder");
+        }
+        throw new CheckpointException($"no model is there; {model}{NearestName.Hint(model, EmbeddedModels)}; name a folder that holds model_index.json, or an embedded model: {string.Join(", ", EmbeddedModels)}");
+    }
+
+    /// <summary><c>models/NAME</c> beside the program, above it (a checkout), and above the current directory.</summary>
+    private static IEnumerable<string> EmbeddedPlaces(string name)
+    {
+        foreach (var start in (string[])[AppContext.BaseDirectory, Directory.GetCurrentDirectory()])
+        {
+            for (var folder = start; folder is not null; folder = Path.GetDirectoryName(folder)) yield return Path.Combine(folder, "models", name);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+using LowRank.Foundation;
+using LowRank.Models;
+using LowRank.Models.Layers;
+using LowRank.Text;
+using TorchSharp;
+using static System.FormattableString;
+using static TorchSharp.torch;
+
+namespace LowRank.Families;
+
+/// <summary>A tokenizer, and the CLIP text encoder that reads its ids. The encoder is loaded at first use.</summary>
+internal sealed class PromptEncoder : IDisposable
+{
+    private const string WithProjection = "CLIPTextModelWithProjection";
+    private readonly string configPath;
+    private readonly LayerFactory placement;
+    private readonly LazyPart<ClipTextModel> model;
+
+    /// <param name="folder">The model.</param>
+    /// <param name="suffix">"" or "_2".</param>
+    /// <param name="projection">Whether the family needs a projection.</param>
+    /// <param name="placement">Device and base dtype.</param>
+    public PromptEncoder(DiffusersFolder folder, string suffix, bool projection, LayerFactory placement)
+    {
+        this.placement = placement;
+        Part = "text_encoder" + suffix;
+        var (kind, encoderFolder) = projection ? folder.Weights(Part, WithProjection) : folder.Weights(Part, "CLIPTextModel", WithProjection);
+        var tokenizerFolder = folder.Part("tokenizer" + suffix, "CLIPTokenizer", "CLIPTokenizerFast").Folder;
+        (var json, configPath) = DiffusersFolder.Configuration(encoderFolder);
+        Config = ClipTextConfig.Parse(json, configPath);
+        model = new LazyPart<ClipTextModel>(() => Load(encoderFolder, kind == WithProjection));
+        Tokenizer = OpenTokenizer(tokenizerFolder);
+    }
+
+    /// <summary>The encoder's name as a part: text_encoder, text_encoder_2.</summary>
+    public string Part { get; }
+
+    /// <summary>The encoder's configuration.</summary>
+    public ClipTextConfig Config { get; }
+
+    /// <summary>The encoder; loads it.</summary>
+    public ClipTextModel Model => model.Value;
+
+    /// <summary>The tokenizer.</summary>
+    public ClipTokenizer Tokenizer { get; }
+
+    /// <summary>Longest prompt in tokens, start and end included.</summary>
+    public int PromptLength => Tokenizer.MaximumLength ?? Config.MaxPositionEmbeddings;
+
+    /// <summary>Ids of prompts, padded or cut to <see cref="PromptLength"/>: (B, T) int64, on the CPU. The caller owns it.</summary>
+    public Tensor Tokenize(IReadOnlyList<string> prompts)
+    {
+        var ids = prompts.SelectMany(prompt => Tokenizer.EncodePadded(prompt, PromptLength, out _)).Select(id => (long)id).ToArray();
+        return tensor(ids, prompts.Count, PromptLength);
+    }
+
+    /// <summary>States of prompts, in the base dtype. The caller owns them.</summary>
+    public ClipTextStates Encode(IReadOnlyList<string> prompts)
+    {
+        using var scope = NewDisposeScope();
+        var states = Model.call(Tokenize(prompts).to(placement.Device));
+        foreach (var state in states.Hidden) state.MoveToOuterDisposeScope();
+        states.Last.MoveToOuterDisposeScope();
+        states.Pooled.MoveToOuterDisposeScope();
+        states.Projected?.MoveToOuterDisposeScope();
+        return states;
+    }
+
+    /// <summary>What of a prompt does not fit, or null.</summary>
+    public CutPrompt? Cut(string prompt)
+    {
+        Tokenizer.EncodePadded(prompt, PromptLength, out var cut);
+        return cut;
+    }
+
+    /// <summary>Lets the encoder go; the tokenizer is small and stays.</summary>
+    public void Release() => model.Release();
+
+    /// <inheritdoc/>
+    public void Dispose() => model.Dispose();
+
+    private ClipTextModel Load(string encoderFolder, bool projection)
+    {
+        var loaded = new ClipTextModel(Config, projection, LayerFactory.Meta);
+        using var weights = Checkpoint.Open(encoderFolder);
+        weights.LoadInto(loaded, ClipTextModel.KeyOf, placement.Type, placement.Device);
+        loaded.eval();
+        return loaded;
+    }
+
+    private ClipTokenizer OpenTokenizer(string tokenizerFolder)
+    {
+        var opened = TokenizerFolder.Open(tokenizerFolder);
+        if (opened.IdCount > Config.VocabSize)
+        {
+            throw new CheckpointException(Invariant($"vocab_size is {Config.VocabSize}, but the tokenizer has ids up to {opened.IdCount - 1}; in {configPath}; ")
+                + $"take text encoder and tokenizer ({tokenizerFolder}) from the same model");
+        }
+        if (opened.MaximumLength > Config.MaxPositionEmbeddings)
+        {
+            throw new CheckpointException(Invariant($"max_position_embeddings is {Config.MaxPositionEmbeddings}, but the tokenizer's model_max_length is {opened.MaximumLength}; in {configPath}; ")
+                + $"take text encoder and tokenizer ({tokenizerFolder}) from the same model");
+        }
+        return opened;
+    }
+}

@@ -1,0 +1,120 @@
+using LowRank.Diffusion;
+using LowRank.Foundation;
+using LowRank.Models.Layers;
+using LowRank.Text;
+using TorchSharp;
+using static System.FormattableString;
+using static TorchSharp.torch;
+
+namespace LowRank.Families;
+
+/// <summary>
+/// What the families with a UNet share: everything but how prompts become conditioning.
+/// Configurations are read at once, weights at first use. One thread at a time.
+/// </summary>
+internal abstract class UnetFamily : IDiffusionFamily
+{
+    private readonly string folderPath;
+
+    /// <param name="folder">The model.</param>
+    /// <param name="placement">Device and base dtype of denoiser and text encoders.</param>
+    /// <exception cref="CheckpointException">A part is missing, or asks for what is not supported.</exception>
+    private protected UnetFamily(DiffusersFolder folder, LayerFactory placement)
+    {
+        folderPath = folder.Path;
+        Placement = placement;
+        Schedule = folder.ReadSchedule();
+        Denoiser = new Denoiser(folder, placement);
+        Pictures = new PictureCodec(folder, placement.Device);
+    }
+
+    public abstract string Name { get; }
+    public abstract string BaseVersion { get; }
+    public NoiseSchedule Schedule { get; }
+    public PredictionType PredictionType => Schedule.PredictionType;
+    public int LatentFactor => Pictures.Config.LatentFactor;
+    public int LatentChannels => Pictures.Config.LatentChannels;
+    public int DenoiserChannels => Denoiser.Config.InChannels;
+    public int DefaultSize => Denoiser.SampleSize * LatentFactor;
+    public int PromptLength => Encoders.Min(encoder => encoder.PromptLength);
+
+    public string Description
+    {
+        get
+        {
+            var parameters = ParameterCount() / 1e6;
+            return Invariant($"{Name} layout, {DefaultSize} px, {(parameters < 100 ? $"{parameters:0.0}" : $"{parameters:0}")} M parameters, ") + Schedule.Options.PredictionType;
+        }
+    }
+
+    public IReadOnlyList<string> ComponentNames => ["unet", .. Encoders.Select(encoder => encoder.Part)];
+
+    /// <summary>The denoiser.</summary>
+    internal Denoiser Denoiser { get; }
+
+    /// <summary>The autoencoder.</summary>
+    internal PictureCodec Pictures { get; }
+
+    /// <summary>Device and base dtype.</summary>
+    internal LayerFactory Placement { get; }
+
+    /// <summary>The text encoders, the first first.</summary>
+    internal abstract IReadOnlyList<PromptEncoder> Encoders { get; }
+
+    public nn.Module Component(string name) => name == "unet" ? Denoiser.Model : Encoder(name, ComponentNames).Model;
+
+    public void Release(string component)
+    {
+        if (component == "unet") Denoiser.Release();
+        else if (component == "vae") Pictures.Release();
+        else Encoder(component, ["vae", .. ComponentNames]).Release();
+    }
+
+    public Tensor EncodeImages(Tensor pixels, Generator? posterior) => Pictures.Encode(pixels, posterior);
+
+    public Tensor DecodeLatents(Tensor latents) => Pictures.Decode(latents);
+
+    public abstract Conditioning EncodePrompts(IReadOnlyList<string> prompts, PromptOptions? options = null);
+
+    public abstract Conditioning EncodeNoPrompt();
+
+    public abstract Conditioning WithSizes(Conditioning conditioning, IReadOnlyList<SizeCondition> sizes);
+
+    public string? CutText(string prompt)
+    {
+        var longest = Encoders.Select(encoder => encoder.Cut(prompt)).MaxBy(cut => cut?.Tokens ?? 0);
+        return longest is null ? null : Invariant($"{longest.Tokens} {(longest.Tokens == 1 ? "token" : "tokens")}: \"{longest.Text}\"");
+    }
+
+    public Tensor Predict(Tensor latents, Tensor timesteps, Conditioning conditioning) => Denoiser.Predict(latents, timesteps, conditioning);
+
+    public void Dispose()
+    {
+        Denoiser.Dispose();
+        Pictures.Dispose();
+        foreach (var encoder in Encoders) encoder.Dispose();
+    }
+
+    /// <summary>Refuses to skip more layers than there are.</summary>
+    private protected static int SkippedLayers(PromptOptions? options, PromptEncoder encoder, int most)
+    {
+        var skipped = options?.SkippedLayers ?? 0;
+        return skipped >= 0 && skipped <= most ? skipped
+            : throw new OptionsException(Invariant($"skipped layers: {skipped}; {encoder.Part} of this model can leave out 0 to {most}"));
+    }
+
+    private PromptEncoder Encoder(string name, IReadOnlyList<string> known) => Encoders.FirstOrDefault(encoder => encoder.Part == name)
+        ?? throw new ArgumentException($"no component is named \"{name}\"{NearestName.Hint(name, known)}; {Name} has {string.Join(", ", known)}", nameof(name));
+
+    /// <summary>Of all parts, from the files' headers.</summary>
+    private long ParameterCount()
+    {
+        var count = 0L;
+        foreach (var part in (IEnumerable<string>)["vae", .. ComponentNames])
+        {
+            using var weights = Checkpoint.Open(Path.Combine(folderPath, part));
+            count += weights.Names.Where(name => !name.EndsWith("position_ids", StringComparison.Ordinal)).Sum(name => weights.Info(name).Shape.Aggregate(1L, (product, size) => product * size));
+        }
+        return count;
+    }
+}

@@ -1,0 +1,240 @@
+using LowRank.Models.Layers;
+using TorchSharp;
+using TorchSharp.Modules;
+using static System.FormattableString;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+// huggingface/transformers, src/transformers/models/clip/modeling_clip.py, CLIPTextModel and CLIPTextModelWithProjection;
+// Radford et al. 2021 (arXiv 2103.00020), section 2.4.
+
+namespace LowRank.Models;
+
+/// <summary>Token and position vectors, added: (B, T) int64 to (B, T, C).</summary>
+internal sealed class ClipTextEmbeddings : Module<Tensor, Tensor>
+{
+    private readonly Module<Tensor, Tensor> token_embedding;
+    private readonly Module<Tensor, Tensor> position_embedding;
+
+    public ClipTextEmbeddings(ClipTextConfig config, LayerFactory layers) : base(nameof(ClipTextEmbeddings))
+    {
+        token_embedding = layers.Embedding(config.VocabSize, config.HiddenSize);
+        position_embedding = layers.Embedding(config.MaxPositionEmbeddings, config.HiddenSize);
+        RegisterComponents();
+    }
+
+    public override Tensor forward(Tensor ids)
+    {
+        using var scope = NewDisposeScope();
+        var positions = arange(ids.size(1), dtype: ScalarType.Int64, device: ids.device);
+        return (token_embedding.call(ids) + position_embedding.call(positions)).MoveToOuterDisposeScope();
+    }
+}
+
+/// <summary>Causal self attention; padding is not masked: (B, T, C) to (B, T, C).</summary>
+internal sealed class ClipAttention : Module<Tensor, Tensor>
+{
+    private readonly int heads;
+    private readonly Module<Tensor, Tensor> k_proj;
+    private readonly Module<Tensor, Tensor> v_proj;
+    private readonly Module<Tensor, Tensor> q_proj;
+    private readonly Module<Tensor, Tensor> out_proj;
+
+    public ClipAttention(ClipTextConfig config, LayerFactory layers) : base(nameof(ClipAttention))
+    {
+        heads = config.NumAttentionHeads;
+        k_proj = layers.Linear(config.HiddenSize, config.HiddenSize);
+        v_proj = layers.Linear(config.HiddenSize, config.HiddenSize);
+        q_proj = layers.Linear(config.HiddenSize, config.HiddenSize);
+        out_proj = layers.Linear(config.HiddenSize, config.HiddenSize);
+        RegisterComponents();
+    }
+
+    public override Tensor forward(Tensor x)
+    {
+        using var scope = NewDisposeScope();
+        var attended = Attention.ScaledDotProduct(q_proj.call(x), k_proj.call(x), v_proj.call(x), heads, causal: true);
+        return out_proj.call(attended).MoveToOuterDisposeScope();
+    }
+}
+
+/// <summary>Two linear layers with GELU, or its sigmoid approximation, between: (B, T, C) to (B, T, C).</summary>
+internal sealed class ClipMlp : Module<Tensor, Tensor>
+{
+    private readonly bool quick;
+    private readonly Module<Tensor, Tensor> fc1;
+    private readonly Module<Tensor, Tensor> fc2;
+
+    public ClipMlp(ClipTextConfig config, LayerFactory layers) : base(nameof(ClipMlp))
+    {
+        quick = config.HasQuickGelu;
+        fc1 = layers.Linear(config.HiddenSize, config.IntermediateSize);
+        fc2 = layers.Linear(config.IntermediateSize, config.HiddenSize);
+        RegisterComponents();
+    }
+
+    public override Tensor forward(Tensor x)
+    {
+        using var scope = NewDisposeScope();
+        var hidden = fc1.call(x);   // (B, T, intermediate)
+        hidden = quick ? hidden * sigmoid(hidden * 1.702) : functional.gelu(hidden);
+        return fc2.call(hidden).MoveToOuterDisposeScope();
+    }
+}
+
+/// <summary>Attention and MLP, each on a normalised copy and added: (B, T, C) to (B, T, C).</summary>
+internal sealed class ClipEncoderLayer : Module<Tensor, Tensor>
+{
+    private readonly ClipAttention self_attn;
+    private readonly Module<Tensor, Tensor> layer_norm1;
+    private readonly ClipMlp mlp;
+    private readonly Module<Tensor, Tensor> layer_norm2;
+
+    public ClipEncoderLayer(ClipTextConfig config, LayerFactory layers) : base(nameof(ClipEncoderLayer))
+    {
+        self_attn = new ClipAttention(config, layers);
+        layer_norm1 = layers.LayerNorm(config.HiddenSize, config.LayerNormEps);
+        mlp = new ClipMlp(config, layers);
+        layer_norm2 = layers.LayerNorm(config.HiddenSize, config.LayerNormEps);
+        RegisterComponents();
+    }
+
+    public override Tensor forward(Tensor x)
+    {
+        using var scope = NewDisposeScope();
+        var attended = x + self_attn.call(layer_norm1.call(x));
+        return (attended + mlp.call(layer_norm2.call(attended))).MoveToOuterDisposeScope();
+    }
+}
+
+/// <summary>The layers, one after another: (B, T, C) to layers + 1 of them, the input first. The caller owns all but the input.</summary>
+internal sealed class ClipEncoder : Module<Tensor, IReadOnlyList<Tensor>>
+{
+    private readonly ModuleList<ClipEncoderLayer> layers;
+
+    public ClipEncoder(ClipTextConfig config, LayerFactory factory) : base(nameof(ClipEncoder))
+    {
+        layers = ModuleList(Enumerable.Range(0, config.NumHiddenLayers).Select(_ => new ClipEncoderLayer(config, factory)).ToArray());
+        RegisterComponents();
+    }
+
+    public override IReadOnlyList<Tensor> forward(Tensor x)
+    {
+        var states = new List<Tensor> { x };
+        foreach (var layer in layers) states.Add(layer.call(states[^1]));
+        return states;
+    }
+}
+
+/// <summary>The transformer under the published prefix <c>text_model.</c>: ids (B, T) to states.</summary>
+internal sealed class ClipTextTransformer : Module<Tensor, (IReadOnlyList<Tensor> Hidden, Tensor Last)>
+{
+    private readonly ClipTextEmbeddings embeddings;
+    private readonly ClipEncoder encoder;
+    private readonly Module<Tensor, Tensor> final_layer_norm;
+
+    public ClipTextTransformer(ClipTextConfig config, LayerFactory layers) : base(nameof(ClipTextTransformer))
+    {
+        embeddings = new ClipTextEmbeddings(config, layers);
+        encoder = new ClipEncoder(config, layers);
+        final_layer_norm = layers.LayerNorm(config.HiddenSize, config.LayerNormEps);
+        RegisterComponents();
+    }
+
+    public override (IReadOnlyList<Tensor> Hidden, Tensor Last) forward(Tensor ids)
+    {
+        var hidden = encoder.call(embeddings.call(ids));
+        return (hidden, final_layer_norm.call(hidden[^1]));
+    }
+
+    /// <summary>The final norm of an earlier layer's states: clip skip.</summary>
+    public Tensor Normalise(Tensor hidden) => final_layer_norm.call(hidden);
+}
+
+/// <summary>What a CLIP text encoder makes of ids (B, T). Owns its tensors, which have the model's dtype.</summary>
+internal sealed record ClipTextStates : IDisposable
+{
+    /// <summary>Layers + 1 of (B, T, C), before the final norm: the embeddings first, then each layer's output.</summary>
+    public required IReadOnlyList<Tensor> Hidden { get; init; }
+
+    /// <summary>The last of them after the final norm (B, T, C): what SD 1 and SD 2 feed to the denoiser.</summary>
+    public required Tensor Last { get; init; }
+
+    /// <summary><see cref="Last"/> at each prompt's end (B, C).</summary>
+    public required Tensor Pooled { get; init; }
+
+    /// <summary><see cref="Pooled"/> projected (B, P): SDXL's pooled text; null for a model without projection.</summary>
+    public Tensor? Projected { get; init; }
+
+    public void Dispose()
+    {
+        foreach (var state in Hidden) state.Dispose();
+        Last.Dispose();
+        Pooled.Dispose();
+        Projected?.Dispose();
+    }
+}
+
+/// <summary>CLIP's text encoder, with or without projection. Its state dict is the published checkpoint, prefix <c>text_model.</c> included.</summary>
+internal sealed class ClipTextModel : Module<Tensor, ClipTextStates>
+{
+    /// <summary>The configured end token that means "the largest id" (see <see cref="ClipTextConfig.EosTokenId"/>).</summary>
+    private const int LargestId = 2;
+
+    private readonly ClipTextTransformer text_model;
+    private readonly Module<Tensor, Tensor>? text_projection;
+
+    /// <param name="config">The published configuration.</param>
+    /// <param name="projection">True for CLIPTextModelWithProjection.</param>
+    /// <param name="layers">Where and in which dtype.</param>
+    public ClipTextModel(ClipTextConfig config, bool projection, LayerFactory layers) : base(nameof(ClipTextModel))
+    {
+        Config = config;
+        text_model = new ClipTextTransformer(config, layers);
+        text_projection = projection ? layers.Linear(config.HiddenSize, config.ProjectionDim, bias: false) : null;
+        RegisterComponents();
+    }
+
+    public ClipTextConfig Config { get; }
+
+    /// <param name="ids">(B, T) int64, T at most <see cref="ClipTextConfig.MaxPositionEmbeddings"/>.</param>
+    /// <returns>The caller owns it.</returns>
+    public override ClipTextStates forward(Tensor ids)
+    {
+        if (ids.dim() != 2 || ids.size(1) > Config.MaxPositionEmbeddings)
+        {
+            throw new ArgumentException(Invariant($"ids is ({string.Join(", ", ids.shape)}); expected (B, T) with T up to {Config.MaxPositionEmbeddings}"));
+        }
+        using var scope = NewDisposeScope();
+        var (hidden, last) = text_model.call(ids);
+        var pooled = last[arange(ids.size(0), device: ids.device), EndPositions(ids)];   // (B, C)
+        var projected = text_projection?.call(pooled);                                    // (B, P)
+        foreach (var state in hidden) state.MoveToOuterDisposeScope();
+        return new ClipTextStates
+        {
+            Hidden = hidden,
+            Last = last.MoveToOuterDisposeScope(),
+            Pooled = pooled.MoveToOuterDisposeScope(),
+            Projected = projected?.MoveToOuterDisposeScope(),
+        };
+    }
+
+    /// <summary>
+    /// States as if the last layers were not there, after the final norm (B, T, C): diffusers' <c>clip_skip</c>,
+    /// one less than the "clip skip" of kohya and A1111. For SD 1 and SD 2; SDXL takes hidden states without the norm.
+    /// </summary>
+    /// <param name="states">What this model gave.</param>
+    /// <param name="layers">How many layers to leave out: 0 up to all.</param>
+    public Tensor SkipLayers(ClipTextStates states, int layers) => text_model.Normalise(states.Hidden[^(layers + 1)]);
+
+    /// <summary>Key in this model of a tensor's name in a file; null for buffers of old files that hold no weight.</summary>
+    /// <remarks>transformers 5 writes CLIPTextModel without the prefix, and reads both; old files keep a <c>position_ids</c> buffer.</remarks>
+    public static string? KeyOf(string name)
+    {
+        if (name.EndsWith("embeddings.position_ids", StringComparison.Ordinal)) return null;
+        return name.StartsWith("text_model.", StringComparison.Ordinal) || name.StartsWith("text_projection.", StringComparison.Ordinal) ? name : "text_model." + name;
+    }
+
+    /// <summary>Where each prompt ends: (B) int64, the first end token or, as published, the largest id.</summary>
+    private Tensor EndPositions(Tensor ids) => Config.EosTokenId == LargestId ? ids.argmax(-1) : ids.eq(Config.EosTokenId).to(ScalarType.Int32).argmax(-1);
+}

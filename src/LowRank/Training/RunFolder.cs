@@ -1,0 +1,184 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using LowRank.Foundation;
+
+namespace LowRank.Training;
+
+/// <summary>
+/// The folder of one run: the names of its files, and its events. A run is nothing but this folder; whoever shows a run reads it.
+/// </summary>
+public sealed class RunFolder
+{
+    private RunFolder(string path) => Path = System.IO.Path.GetFullPath(path);
+
+    /// <summary>The folder, absolute.</summary>
+    public string Path { get; }
+
+    /// <summary>The recipe as resolved, every default written out.</summary>
+    public string Recipe => File("recipe.toml");
+
+    /// <summary>One JSON line an event.</summary>
+    public string Events => File("events.jsonl");
+
+    /// <summary>The result.</summary>
+    public string Adapter => File("adapter.safetensors");
+
+    /// <summary>The plot of the loss.</summary>
+    public string LossPlot => File("loss.png");
+
+    /// <summary>The same seeds without and with the adapter.</summary>
+    public string BeforeAfter => File("before-after.png");
+
+    /// <summary>Folder of the TensorBoard event files.</summary>
+    public string TensorBoard => File("tensorboard");
+
+    /// <summary>Folder of what a resume needs.</summary>
+    public string State => File("state");
+
+    /// <summary>Folder of cached latents and text states.</summary>
+    public string Cache => File("cache");
+
+    /// <summary>The adapter saved after a step: adapter-000200.safetensors.</summary>
+    public string SavedAdapter(long step) => File($"adapter-{Number(step)}.safetensors");
+
+    /// <summary>The preview sheet made after a step: previews/step-000200.png.</summary>
+    public string Preview(long step) => File(System.IO.Path.Combine("previews", $"step-{Number(step)}.png"));
+
+    /// <summary>A fresh folder for a new run; made where it does not exist.</summary>
+    /// <param name="path">The folder. It may exist and hold other files, but no run.</param>
+    /// <param name="neededBytes">Estimate of everything that the run will write, so that a full disk shows now.</param>
+    /// <exception cref="OptionsException">The folder holds a run, cannot be written, or the disk is too full.</exception>
+    public static RunFolder Create(string path, long neededBytes = 0)
+    {
+        var run = new RunFolder(path);
+        run.RefuseUsed();
+        run.RequireWritable(neededBytes);
+        return run;
+    }
+
+    /// <summary>The folder of a run that is to go on, or to be looked at.</summary>
+    /// <exception cref="OptionsException">There is no run in it.</exception>
+    public static RunFolder Open(string path)
+    {
+        var run = new RunFolder(path);
+        return System.IO.File.Exists(run.Events) ? run : throw new OptionsException(
+            $"""
+            there is no run in {path}
+              looked for  {run.Events}
+              try         the folder that the run was started with, or start a new run
+            """);
+    }
+
+    /// <summary>Tries what the run will do: makes the folder, writes a file and flushes it, asks for the free space.</summary>
+    /// <exception cref="OptionsException">It does not work, with the reason.</exception>
+    public void RequireWritable(long neededBytes)
+    {
+        try
+        {
+            Directory.CreateDirectory(Path);
+            var probe = File($".write-test-{Guid.NewGuid():N}");
+            using (var stream = new FileStream(probe, FileMode.CreateNew, FileAccess.Write, FileShare.None, 4096, FileOptions.DeleteOnClose))
+            {
+                stream.Write(new byte[4096]);
+                stream.Flush(flushToDisk: true);
+            }
+        }
+        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
+        {
+            throw new OptionsException(
+                $"""
+                the output folder cannot be written: {Path}
+                  reason    {problem.Message}
+                  try       another output folder, or its permissions and the disk it lies on
+                """, problem);
+        }
+        var free = new DriveInfo(Path).AvailableFreeSpace;
+        if (free >= neededBytes) return;
+        throw new OptionsException(string.Create(CultureInfo.InvariantCulture,
+            $"""
+            the disk is too full for this run: {free / 1e6:F0} MB are free, about {neededBytes / 1e6:F0} MB are needed
+              output    {Path}
+              try       another disk, or a larger save_every and a smaller keep
+            """));
+    }
+
+    /// <summary>Adds an event as one line, on disk before this returns.</summary>
+    public void Append(TrainingEvent @event)
+    {
+        var line = JsonSerializer.SerializeToUtf8Bytes(@event, TrainingJson.Default.TrainingEvent);
+        using var stream = new FileStream(Events, FileMode.Append, FileAccess.Write, FileShare.ReadWrite);
+        stream.Write([.. line, (byte)'\n']);
+    }
+
+    /// <summary>Every event so far, oldest first. A last line that a killed process left unfinished is passed over.</summary>
+    /// <exception cref="CheckpointException">A line in the middle is no event.</exception>
+    public IReadOnlyList<TrainingEvent> ReadEvents()
+    {
+        using var stream = new FileStream(Events, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        using var reader = new StreamReader(stream, Encoding.UTF8);
+        var text = reader.ReadToEnd();
+        var complete = text[..(text.LastIndexOf('\n') + 1)];
+        var events = new List<TrainingEvent>();
+        foreach (var line in complete.Split('\n', StringSplitOptions.RemoveEmptyEntries)) events.Add(Parse(line, events.Count + 1));
+        return events;
+    }
+
+    /// <summary>
+    /// Cuts the log back to the state that a resumed run goes on from: the events of steps after it are taken out, because these steps
+    /// are made again. An unfinished last line goes with them.
+    /// </summary>
+    public void RewindEvents(long step)
+    {
+        var kept = ReadEvents().Where(item => item switch
+        {
+            StepFinished finished => finished.Step <= step,
+            PreviewWritten preview => preview.Step <= step,
+            RunSaved saved => saved.Step <= step,
+            _ => true,
+        });
+        var lines = kept.SelectMany(item => (byte[])[.. JsonSerializer.SerializeToUtf8Bytes(item, TrainingJson.Default.TrainingEvent), (byte)'\n']).ToArray();
+        WholeFile.Write(Events, lines);
+    }
+
+    /// <summary>Steps of the saved adapters, oldest first.</summary>
+    public IReadOnlyList<long> SavedSteps() =>
+        [.. Directory.GetFiles(Path, "adapter-*.safetensors").Select(StepOf).OfType<long>().Order()];
+
+    /// <summary>Removes all but the newest <paramref name="keep"/> saved adapters.</summary>
+    public void KeepNewest(int keep)
+    {
+        foreach (var step in SavedSteps().SkipLast(keep)) System.IO.File.Delete(SavedAdapter(step));
+    }
+
+    private void RefuseUsed()
+    {
+        string[] marks = [Events, Adapter, State, Recipe];
+        if (marks.FirstOrDefault(System.IO.Path.Exists) is not { } mark) return;
+        throw new OptionsException(
+            $"""
+            the output folder already holds a run: {Path}
+              found     {System.IO.Path.GetFileName(mark)}
+              try       to resume that run (--resume), another output folder, or remove the folder
+            """);
+    }
+
+    private TrainingEvent Parse(string line, int number)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(line, TrainingJson.Default.TrainingEvent)!;
+        }
+        catch (JsonException problem)
+        {
+            throw new CheckpointException(string.Create(CultureInfo.InvariantCulture, $"line {number} of {Events} is no event of a run: {problem.Message}"), problem);
+        }
+    }
+
+    private string File(string name) => System.IO.Path.Combine(Path, name);
+
+    private static string Number(long step) => step.ToString("D6", CultureInfo.InvariantCulture);
+
+    private static long? StepOf(string path) =>
+        long.TryParse(System.IO.Path.GetFileNameWithoutExtension(path)["adapter-".Length..], NumberStyles.None, CultureInfo.InvariantCulture, out var step) ? step : null;
+}

@@ -1,0 +1,49 @@
+namespace LowRank.Training;
+
+/// <summary>
+/// Where a run's events go: into the folder's log and TensorBoard file, then to whoever listens. Keeps the steps for the loss plot.
+/// Everything is written when <see cref="Report"/> returns.
+/// </summary>
+internal sealed class RunRecorder : IProgress<TrainingEvent>, IDisposable
+{
+    private readonly RunFolder folder;
+    private readonly IProgress<TrainingEvent>? listener;
+    private readonly TensorBoardLog tensorBoard;
+    private readonly List<StepFinished> steps = [];
+
+    /// <summary>Records a run.</summary>
+    /// <param name="folder">Its folder.</param>
+    /// <param name="listener">Hears every event after it is written.</param>
+    /// <param name="resumeFrom">Steps of the state that a resumed run goes on from: what the log says of later ones is taken out. Null for a new run.</param>
+    public RunRecorder(RunFolder folder, IProgress<TrainingEvent>? listener, long? resumeFrom = null)
+    {
+        (this.folder, this.listener) = (folder, listener);
+        if (resumeFrom is { } step)
+        {
+            folder.RewindEvents(step);
+            steps.AddRange(folder.ReadEvents().OfType<StepFinished>());
+        }
+        tensorBoard = new TensorBoardLog(folder.TensorBoard);
+    }
+
+    /// <inheritdoc/>
+    public void Report(TrainingEvent value)
+    {
+        folder.Append(value);
+        if (value is StepFinished step)
+        {
+            steps.Add(step);
+            tensorBoard.Add(step);
+        }
+        listener?.Report(value);
+    }
+
+    /// <summary>Writes the plot of the steps so far; nothing when there is none.</summary>
+    public void WriteLossPlot()
+    {
+        if (steps.Count > 0) LossPlot.Write(folder.LossPlot, steps);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => tensorBoard.Dispose();
+}

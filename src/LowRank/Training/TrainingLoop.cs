@@ -1,0 +1,97 @@
+using System.Diagnostics;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace LowRank.Training;
+
+/// <summary>How often and how far a step moves.</summary>
+/// <param name="Steps">Updates of the whole run.</param>
+/// <param name="Accumulation">Micro-batches whose mean gradient makes one update.</param>
+/// <param name="MaxGradientNorm">Longest gradient over all parameters; longer ones are scaled down. 0 leaves them alone.</param>
+internal sealed record TrainingLoopOptions(long Steps, int Accumulation = 1, double MaxGradientNorm = 0);
+
+/// <summary>Where a loop stands. With the parameters, the optimizer's state and the streams' states it says how to go on.</summary>
+/// <param name="Step">Updates made.</param>
+/// <param name="MicroBatches">Forward passes made.</param>
+/// <param name="LossAverage">The running average behind the smoothed loss, before its correction.</param>
+internal readonly record struct LoopPosition(long Step = 0, long MicroBatches = 0, double LossAverage = 0);
+
+/// <summary>All numbers of one update.</summary>
+/// <param name="Losses">One a micro-batch, as computed: not divided by their number.</param>
+/// <param name="GradientNorm">Over all parameters together, before clipping.</param>
+/// <param name="LearningRates">One a parameter group, schedule included.</param>
+internal sealed record StepResult(IReadOnlyList<double> Losses, double GradientNorm, IReadOnlyList<double> LearningRates);
+
+/// <summary>
+/// The loop of every training: micro-batches, mean gradient, norm, clip, update, and round again. Knows no model and no file:
+/// a function gives it losses, another looks in between steps. Owns nothing.
+/// </summary>
+internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule schedule, TrainingLoopOptions options)
+{
+    // a loss of 50 steps ago still counts with 1/e
+    private const double AverageDecay = 0.98;
+    private const int StepsBetweenTrims = 10;
+
+    /// <summary>Where it stands; set to go on from a saved state.</summary>
+    public LoopPosition Position { get; set; }
+
+    /// <summary>What it moves.</summary>
+    public TrainedParameters Parameters => optimizer.Parameters;
+
+    /// <summary>The optimizer, for saving and restoring its state.</summary>
+    public IOptimizer Optimizer => optimizer;
+
+    /// <summary>Steps until all are made or a stop is asked for.</summary>
+    /// <param name="score">Gives the loss of the micro-batch with this number, counted from 0 over the whole run.</param>
+    /// <param name="between">Called after every update; <see cref="Position"/> counts it already. Saves and previews are made here.</param>
+    /// <param name="events">Hears of every step before <paramref name="between"/>.</param>
+    /// <param name="stop">Ends the loop before its next step.</param>
+    /// <returns>True when all steps are made, false when it was stopped.</returns>
+    /// <exception cref="TrainingDivergedException">A loss or gradient that is no number; the parameters are those of the step before.</exception>
+    public bool Run(Func<long, MicroBatchLoss> score, Action<long> between, IProgress<TrainingEvent> events, CancellationToken stop)
+    {
+        while (Position.Step < options.Steps)
+        {
+            if (stop.IsCancellationRequested) return false;
+            var watch = Stopwatch.StartNew();
+            var result = Step(score);
+            var smoothed = Position.LossAverage / (1 - Math.Pow(AverageDecay, Position.Step));
+            if (Position.Step % StepsBetweenTrims == 0) NativeMemory.ReturnUnused();
+            events.Report(new StepFinished(Position.Step, options.Steps, result.Losses.Average(), smoothed, result.LearningRates[0], result.GradientNorm,
+                watch.Elapsed.TotalSeconds, Environment.WorkingSet));
+            between(Position.Step);
+        }
+        return true;
+    }
+
+    /// <summary>One update, from as many micro-batches as the options say. Leaves no tensor behind and the gradients at 0.</summary>
+    /// <exception cref="TrainingDivergedException">A loss or gradient that is no number; nothing is changed then.</exception>
+    public StepResult Step(Func<long, MicroBatchLoss> score)
+    {
+        using var scope = NewDisposeScope();
+        var (losses, items, broken) = (new List<double>(), new List<string>(), new List<string>());
+        for (var micro = 0; micro < options.Accumulation; micro++)
+        {
+            using var inner = NewDisposeScope();   // a graph is freed before the next one is built
+            var scored = score(Position.MicroBatches + micro);
+            (scored.Loss / options.Accumulation).backward();
+            losses.Add(scored.Loss.item<float>());
+            items.AddRange(scored.Items);
+            broken.AddRange(scored.Items.Where((_, item) => !float.IsFinite(scored.PerItem[item])));
+        }
+        var norm = Parameters.GradientNorm();
+        var multiplier = schedule.Multiplier(Position.Step);
+        var rates = Parameters.Groups.Select(group => group.LearningRate * multiplier).ToArray();
+        if (!double.IsFinite(norm) || !losses.TrueForAll(double.IsFinite))
+        {
+            Parameters.ClearGradients();
+            throw new TrainingDivergedException(Position.Step + 1, losses.Average(), norm, rates[0], broken.Count > 0 ? broken : items);
+        }
+        if (options.MaxGradientNorm > 0) Parameters.ClipGradients(norm, options.MaxGradientNorm);
+        optimizer.Step(multiplier);
+        Parameters.ClearGradients();
+        Position = new LoopPosition(Position.Step + 1, Position.MicroBatches + options.Accumulation,
+            AverageDecay * Position.LossAverage + (1 - AverageDecay) * losses.Average());
+        return new StepResult(losses, norm, rates);
+    }
+}

@@ -1,0 +1,188 @@
+using System.Text;
+using System.Text.Json;
+using LowRank.Adapters;
+using LowRank.Diffusion;
+using LowRank.Models;
+using LowRank.Models.Layers;
+using LowRank.Testing;
+using LowRank.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace LowRank.Tests.Golden;
+
+/// <summary>
+/// A trajectory case set up with our own parts: tiny denoiser, adapter, loss, optimizer, schedule and loop as a recipe would put them together;
+/// only latents, noise, timesteps, conditioning and the adapter's start come from the case.
+/// </summary>
+internal sealed class TrajectoryRun : IDisposable
+{
+    private readonly JsonElement config;
+    private readonly UNet2DConditionModel unet;
+    private readonly AdapterSet adapter;
+    private readonly TrajectoryConditioning conditioning;
+    private readonly IOptimizer optimizer;
+    private readonly NoiseSchedule noiseSchedule;
+    private readonly ScalarType type;
+    private readonly int items;
+    private readonly long[] latentShape;
+
+    public TrajectoryRun(GoldenCase golden)
+    {
+        config = golden.Json.GetProperty("config");
+        type = GoldenTraining.Text(config, "precision") == "bf16" ? ScalarType.BFloat16 : ScalarType.Float32;
+        items = config.GetProperty("batch").GetInt32();
+        latentShape = [items, 4, .. config.GetProperty("size").EnumerateArray().Select(size => size.GetInt64())];
+        unet = BuildUnet(golden.Json);
+        conditioning = new TrajectoryConditioning(golden.Json, type, unet.Config.CrossAttentionDim);
+        adapter = BuildAdapter(golden.Json);
+        noiseSchedule = Schedule(GoldenTraining.Flag(config, "zero_snr"));
+        Loss = BuildLoss(GoldenTraining.Section(config, "loss"));
+        var rate = config.GetProperty("lr").ValueKind == JsonValueKind.Object ? config.GetProperty("lr").GetProperty("unet").GetDouble() : config.GetProperty("lr").GetDouble();
+        var json = config.GetProperty("optimizer");
+        optimizer = GoldenTraining.Optimizer(json, TrainedParameters.Of(adapter, new ParameterGroup(rate, GoldenTraining.DefaultDecay(json))))!;
+        var schedule = GoldenTraining.Section(config, "schedule") is { ValueKind: JsonValueKind.Object } named
+            ? GoldenTraining.Schedule(named, GoldenTraining.Number(json, "lr", rate))
+            : new LearningRateSchedule.Constant();
+        Steps = config.GetProperty("steps").GetInt32();
+        Loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(Steps, (int)GoldenTraining.Number(config, "accumulation", 1), GoldenTraining.Number(config, "clip", 0)));
+        PutStartValues();
+    }
+
+    public TrainingLoop Loop { get; }
+
+    public DenoisingLoss Loss { get; }
+
+    public int Steps { get; }
+
+    /// <summary>Values or gradients of every adapter tensor by the case's name, as views.</summary>
+    public IEnumerable<(string Name, Tensor Tensor)> Named() => adapter.Layers.SelectMany(layer => new[]
+    {
+        ($"{layer.Component}.{layer.Path}.lora_down.weight", layer.Down),
+        ($"{layer.Component}.{layer.Path}.lora_up.weight", layer.Up),
+    });
+
+    /// <summary>The loss of micro-batch number m.</summary>
+    public MicroBatchLoss Score(long micro)
+    {
+        var period = GoldenTraining.Number(config, "data_period", 0);
+        var m = period > 0 ? micro % (long)period : micro;
+        var timesteps = config.GetProperty("timesteps")[(int)m].EnumerateArray().Select(t => t.GetInt64()).ToArray();
+        var noise = Formula.Noise($"noise.{m}", latentShape, DataSeed);
+        if (GoldenTraining.Number(GoldenTraining.Section(config, "loss"), "noise_offset", 0) is var offset and not 0)
+        {
+            noise = TrainingNoise.WithOffset(noise, Formula.Noise($"offset.{m}", [items, 4, 1, 1], DataSeed), offset);
+        }
+        return Loss.Of(Formula.Noise($"latents.{m}", latentShape, DataSeed), conditioning.For(m, DataSeed), noise, timesteps, [.. timesteps.Select((_, item) => $"item {item}")]);
+    }
+
+    /// <summary>Mean over batches of the unweighted loss at a timestep, without gradients.</summary>
+    public double HeldOutLoss(long timestep, int batches, long seed)
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        var loss = new DenoisingLoss(noiseSchedule, noiseSchedule.PredictionType, LossWeighting.None, Predict);
+        long[] timesteps = [.. Enumerable.Repeat(timestep, items)];
+        string[] names = [.. timesteps.Select(_ => "held out")];
+        return Enumerable.Range(0, batches).Average(b => loss.Of(Formula.Noise($"latents.{b}", latentShape, seed), conditioning.For(b, seed),
+            Formula.Noise($"noise.{b}", latentShape, seed), timesteps, names).Loss.item<float>());
+    }
+
+    /// <summary>Puts the adapter and the optimizer where the reference stood after some of its steps.</summary>
+    public void StartFrom(GoldenCase golden, JsonElement resume)
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        Tensor Flat(string prefix) => cat([.. Named().Select(item => golden.Tensor(prefix + item.Name).flatten())]);
+        foreach (var (name, tensor) in Named()) tensor.copy_(golden.Tensor("checkpoint." + name));
+        var steps = resume.GetProperty("state_scalars").GetProperty("step").GetDouble();
+        optimizer.Restore(new Dictionary<string, Tensor>
+        {
+            ["first_moment"] = Flat("state.exp_avg."),
+            ["second_moment"] = Flat("state.exp_avg_sq."),
+            ["steps"] = full(Loop.Parameters.Segments.Count, (long)steps, ScalarType.Int64),
+        });
+        Assert.Equal(resume.GetProperty("step").GetInt64(), resume.GetProperty("schedule_steps").GetInt64());
+        Loop.Position = new LoopPosition(resume.GetProperty("step").GetInt64(), resume.GetProperty("micro_batches_consumed").GetInt64());
+    }
+
+    public void Dispose()
+    {
+        optimizer.Dispose();
+        adapter.Dispose();
+        conditioning.Dispose();
+        unet.Dispose();
+    }
+
+    private long DataSeed => config.GetProperty("data_seed").GetInt64();
+
+    private UNet2DConditionModel BuildUnet(JsonElement json)
+    {
+        var published = UNet2DConditionConfig.Parse(Encoding.UTF8.GetBytes(json.GetProperty("unet").GetRawText()), "config");
+        var model = new UNet2DConditionModel(published, new LayerFactory(CPU, ScalarType.Float32));
+        Formula.Fill(model, json.GetProperty("weights").GetProperty("unet").GetProperty("seed").GetInt64());
+        foreach (var parameter in model.parameters()) parameter.requires_grad_(false);
+        return (UNet2DConditionModel)model.to(type);
+    }
+
+    private AdapterSet BuildAdapter(JsonElement json)
+    {
+        var modules = json.GetProperty("adapter_modules").EnumerateArray().ToList();
+        string Target(JsonElement module) => $"{module[0].GetString()}:{module[1].GetString()}";
+        var options = new AdapterOptions
+        {
+            Targets = [.. modules.Select(Target)],
+            Overrides = [.. modules.Select(module => new AdapterOverride { Pattern = Target(module), Rank = module[3].GetInt32(), Alpha = module[4].GetDouble() })],
+        };
+        using var unused = new Generator(0UL);
+        var set = AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = unet }, options, unused, CPU);
+        Assert.Equal(modules.Select(Target).Order(StringComparer.Ordinal), set.Layers.Select(layer => $"{layer.Component}:{layer.Path}").Order(StringComparer.Ordinal));
+        foreach (var module in modules)
+        {
+            var layer = set.Layers.Single(layer => layer.Path == module[1].GetString());
+            Assert.Equal(module[2].GetString(), layer.Module is TorchSharp.Modules.Conv2d ? "conv" : "linear");
+        }
+        return set;
+    }
+
+    private void PutStartValues()
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        var seed = config.GetProperty("adapter_seed").GetInt64();
+        var options = config.GetProperty("adapter").GetProperty("unet");
+        foreach (var (name, tensor) in Named())
+        {
+            var up = name.EndsWith(".lora_up.weight", StringComparison.Ordinal);
+            tensor.copy_(up ? Formula.Noise(name, tensor.shape, seed, GoldenTraining.Number(options, "up_amplitude", 0.05)) : Formula.Weight(name, tensor.shape, seed));
+        }
+    }
+
+    private NoiseSchedule Schedule(bool zeroSnr) => new(new NoiseScheduleOptions
+    {
+        BetaStart = 0.00085,
+        BetaEnd = 0.012,
+        BetaSchedule = "scaled_linear",
+        NumTrainTimesteps = 1000,
+        PredictionType = GoldenTraining.Text(config, "prediction") ?? "epsilon",
+        RescaleBetasZeroSnr = zeroSnr,
+    });
+
+    private DenoisingLoss BuildLoss(JsonElement json)
+    {
+        var weighting = new LossWeighting
+        {
+            MinSnrGamma = GoldenTraining.Number(json, "snr_gamma", 0) is var gamma and > 0 ? gamma : null,
+            ScaleVLikeNoise = GoldenTraining.Flag(json, "scale_v_pred_loss_like_noise_pred"),
+            VPredictionLikeLoss = GoldenTraining.Number(json, "v_pred_like_loss", 0),
+            DebiasedEstimation = GoldenTraining.Flag(json, "debiased"),
+        };
+        return new DenoisingLoss(noiseSchedule, noiseSchedule.PredictionType, weighting, Predict)
+        {
+            WeightSchedule = GoldenTraining.Text(json, "snr_table") == "original" ? Schedule(zeroSnr: false) : null,
+        };
+    }
+
+    private Tensor Predict(Tensor latents, Tensor timesteps, Conditioning given) =>
+        unet.call(latents.to(type), timesteps, given.Hidden, given.Pooled, given.TimeIds);
+}

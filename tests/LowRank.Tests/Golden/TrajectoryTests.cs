@@ -1,0 +1,126 @@
+using System.Text.Json;
+using LowRank.Testing;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace LowRank.Tests.Golden;
+
+/// <summary>
+/// Whole trainings, step by step: losses, gradient norms, learning rates and the adapter at the end. A case that asks for what is not built
+/// is counted as skipped, with what it asks for; that is read from its configuration.
+/// </summary>
+public class TrajectoryTests
+{
+    public static IEnumerable<TheoryDataRow<string>> Cases() => GoldenCase.OfKind("trajectory");
+
+    [Theory, MemberData(nameof(Cases))]
+    public void Every_step_and_the_adapter_at_the_end_are_those_of_the_reference(string id)
+    {
+        using var golden = GoldenCase.Open(id);
+        if (TrajectoryNeeds.NotBuilt(golden.Json) is { } what) Assert.Skip($"not built yet: {golden.Name} asks for {what}");
+        using var scope = NewDisposeScope();
+        using var run = new TrajectoryRun(golden);
+        var start = run.Named().ToDictionary(item => item.Name, item => item.Tensor.detach().clone());
+        var before = HeldOut(golden, run);
+        Train(golden, run, firstStep: 0);
+        AssertAdapter(golden, run);
+        AssertMoved(golden, run, start);
+        AssertHeldOut(golden, before, HeldOut(golden, run));
+        TrainFromCheckpoint(golden);
+    }
+
+    /// <summary>The reference's own checkpoint, where the case holds one: a run that starts there ends where the straight one did.</summary>
+    private static void TrainFromCheckpoint(GoldenCase golden)
+    {
+        if (!golden.Json.TryGetProperty("resume", out var resume)) return;
+        using var run = new TrajectoryRun(golden);
+        run.StartFrom(golden, resume);
+        Train(golden, run, resume.GetProperty("step").GetInt32());
+        AssertAdapter(golden, run);
+    }
+
+    private static void Train(GoldenCase golden, TrajectoryRun run, int firstStep)
+    {
+        var losses = Numbers(golden.Json.GetProperty("losses"));
+        var norms = Numbers(golden.Json.GetProperty("grad_norms"));
+        var rates = golden.Json.GetProperty("lrs").EnumerateArray().Select(Numbers).ToArray();
+        Assert.Equal(run.Steps, norms.Length);
+        for (var step = firstStep; step < run.Steps; step++)
+        {
+            var first = (int)run.Loop.Position.MicroBatches;
+            var result = run.Loop.Step(run.Score);
+            for (var micro = 0; micro < result.Losses.Count; micro++) Near(golden, "losses", losses[first + micro], result.Losses[micro], $"loss of micro-batch {first + micro}");
+            Near(golden, "grad_norms", norms[step], result.GradientNorm, $"gradient norm of step {step}");
+            Assert.Equal(rates[step].Length, result.LearningRates.Count);
+            for (var group = 0; group < rates[step].Length; group++) Near(golden, "lrs", rates[step][group], result.LearningRates[group], $"learning rate of step {step}");
+        }
+        Assert.Equal(losses.Length, run.Loop.Position.MicroBatches);
+    }
+
+    private static void AssertAdapter(GoldenCase golden, TrajectoryRun run)
+    {
+        var actual = run.Named().ToDictionary(item => "final." + item.Name, item => item.Tensor);
+        var stored = golden.TensorInfos.Keys.Where(name => name.StartsWith("final.", StringComparison.Ordinal)).ToList();
+        Assert.NotEmpty(stored);
+        var (squares, count) = (0.0, 0L);
+        var (relative, absolute) = Tolerance(golden, "tensors");
+        foreach (var name in stored)
+        {
+            using var expected = golden.Tensor(name);
+            Assert.True(actual.ContainsKey(name), $"{golden.Name} trains {name}, which our adapter lacks");
+            TensorAssert.Close(expected, actual[name], relative, absolute, $"{golden.Name}: {name}");
+            squares += (actual[name].detach() - expected).to(ScalarType.Float64).square().sum().item<double>();
+            count += expected.numel();
+        }
+        var rms = Math.Sqrt(squares / count);
+        Assert.True(rms <= Tolerance(golden, "tensors_rms").Absolute, $"{golden.Name}: rms difference {rms:G4} over all tensors, allowed {Tolerance(golden, "tensors_rms").Absolute:G4}");
+    }
+
+    /// <summary>Where only some tensors are stored, how far each of the others went.</summary>
+    private static void AssertMoved(GoldenCase golden, TrajectoryRun run, Dictionary<string, Tensor> start)
+    {
+        if (!golden.Json.TryGetProperty("moved_abs_sums", out var sums)) return;
+        var (relative, absolute) = Tolerance(golden, "moved_abs_sums");
+        var actual = run.Named().ToDictionary(item => item.Name, item => (item.Tensor.detach() - start[item.Name]).to(ScalarType.Float64).abs().sum().item<double>());
+        foreach (var sum in sums.EnumerateObject())
+        {
+            var expected = sum.Value.GetDouble();
+            Assert.True(Math.Abs(actual[sum.Name] - expected) <= absolute + relative * expected, $"{golden.Name}: {sum.Name} moved by {actual[sum.Name]:R}, expected {expected:R}");
+        }
+    }
+
+    private static double[] HeldOut(GoldenCase golden, TrajectoryRun run)
+    {
+        if (GoldenTraining.Section(golden.Json.GetProperty("config"), "validation") is not { ValueKind: JsonValueKind.Object } asked) return [];
+        GoldenTraining.RequireKnown(asked, "timesteps", "batches", "seed");
+        var (batches, seed) = (asked.GetProperty("batches").GetInt32(), asked.GetProperty("seed").GetInt64());
+        return [.. asked.GetProperty("timesteps").EnumerateArray().Select(timestep => run.HeldOutLoss(timestep.GetInt64(), batches, seed))];
+    }
+
+    private static void AssertHeldOut(GoldenCase golden, double[] before, double[] after)
+    {
+        if (before.Length == 0) return;
+        var stored = golden.Json.GetProperty("validation");
+        foreach (var (name, actual) in new[] { ("before", before), ("after", after) })
+        {
+            var expected = Numbers(stored.GetProperty(name).GetProperty("per_timestep"));
+            Assert.Equal(expected.Length, actual.Length);
+            for (var i = 0; i < expected.Length; i++) Near(golden, "losses", expected[i], actual[i], $"held-out loss {name} at timestep number {i}");
+            Near(golden, "losses", stored.GetProperty(name).GetProperty("mean").GetDouble(), actual.Average(), $"mean held-out loss {name}");
+        }
+    }
+
+    private static void Near(GoldenCase golden, string tolerance, double expected, double actual, string label)
+    {
+        var (relative, absolute) = Tolerance(golden, tolerance);
+        Assert.True(Math.Abs(actual - expected) <= absolute + relative * Math.Abs(expected), $"{golden.Name}: {label} is {actual:R}, expected {expected:R} (rtol {relative:G2})");
+    }
+
+    private static (double Relative, double Absolute) Tolerance(GoldenCase golden, string name)
+    {
+        var stated = golden.Json.GetProperty("tolerance").GetProperty(name);
+        return (stated.GetProperty("rtol").GetDouble(), stated.GetProperty("atol").GetDouble());
+    }
+
+    private static double[] Numbers(JsonElement list) => [.. list.EnumerateArray().Select(item => item.GetDouble())];
+}
