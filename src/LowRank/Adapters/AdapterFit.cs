@@ -105,7 +105,7 @@ internal sealed class AdapterFit
         var tries = new List<string>();
         if (BaseGuess.Of(file) is { } guess && guess.Name != BaseGuess.NameOf(options.BaseVersion ?? "")) tries.Add($"a base model of the adapter's kind: {guess.Name}");
         if (unmatched.Exists(module => module.Convention == AdapterConvention.Kohya)) tries.Add($"keys of this model begin with {string.Join(", ", names.Layers.Select(layer => layer.Component).Distinct().Select(component => names.KohyaPrefix(component)))}");
-        if (matched.Count > 0) tries.Add("allow unmatched modules, to use the rest");
+        if (matched.Count > 0 && misfits.Count == 0) tries.Add("allow unmatched modules, to use the rest");
         return Refuse(
             string.Create(CultureInfo.InvariantCulture, $"adapter does not fit this model: {keys} of {all} keys ({unmatched.Count} of {Count(file.Modules.Count, "module")}) find no module"),
             "keys", unmatched.Select(module => module.Name), tries, options);
@@ -128,7 +128,7 @@ internal sealed class AdapterFit
     private CheckpointException Refuse(string head, string word, IEnumerable<string> lines, IEnumerable<string> tries, AdapterLoadOptions options)
     {
         var guess = BaseGuess.Of(file);
-        var made = guess is null ? "" : $", made for {guess.Name} ({guess.Because})";
+        var made = guess is null ? "" : $"; made for {guess.Name}: {guess.Because}";
         var name = System.IO.Path.GetFileName(file.Path);
         var text = new StringBuilder(head).Append(CultureInfo.InvariantCulture, $"\n  file    {name} ({file.Looks()}{made})");
         text.Append(CultureInfo.InvariantCulture, $"\n  model   {options.Model ?? string.Join(", ", names.Components)}");

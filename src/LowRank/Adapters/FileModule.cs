@@ -67,6 +67,16 @@ internal sealed class FileModule
         Tensor Read(TensorInfo info) => file.Read(info.Name).to(ScalarType.Float32).flatten(1);
     }
 
+    /// <summary>‖ΔW‖ (Frobenius) at strength 1, without forming ΔW: ‖BA‖² is the sum of BᵀB times AAᵀ, element by element.</summary>
+    public double DeltaNorm()
+    {
+        using var scope = NewDisposeScope();
+        var (down, up) = ReadFactors();
+        var (a, b) = (down.to(ScalarType.Float64), up.to(ScalarType.Float64));
+        var squared = b.t().mm(b).mul_(a.mm(a.t())).sum().item<double>();
+        return Math.Abs(EffectiveAlpha / Rank) * Math.Sqrt(Math.Max(0, squared));
+    }
+
     /// <summary>Numbers that are none: "1 NaN in lora_down", or null when all are finite.</summary>
     public string? NotFinite()
     {

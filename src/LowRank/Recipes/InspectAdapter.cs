@@ -1,0 +1,97 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text.Json;
+using LowRank.Adapters;
+using LowRank.Foundation;
+
+namespace LowRank.Recipes;
+
+/// <summary>Says what an adapter file holds, for which model it was made, and what is wrong with it. Needs no model.</summary>
+public static class InspectAdapter
+{
+    /// <summary>Reads a whole file. A file with problems gives a report of them.</summary>
+    /// <param name="path">An adapter file of any convention, or a folder that PEFT or diffusers wrote.</param>
+    /// <exception cref="CheckpointException">There is none, or it is no intact tensor file.</exception>
+    public static AdapterReport Run(string path)
+    {
+        using var file = AdapterFile.Open(path);
+        var loras = file.Modules.Where(module => module.IsLora).ToList();
+        var places = file.Modules.Where(module => module.Down is not null || module.Up is not null || module.Algorithm is not null).Select(module => (Module: module, Place: ModulePlace.Of(module))).ToList();
+        var norms = loras.ToDictionary(module => module, module => module.DeltaNorm());
+        var guess = BaseGuess.Of(file);
+        return new AdapterReport
+        {
+            File = file.Path,
+            Bytes = file.Length,
+            Sha256 = Hash(file.Path),
+            Formats = file.Conventions.Select(convention => convention.InWords()).ToList(),
+            Types = file.Tensors.GroupBy(info => info.Type).OrderByDescending(group => group.Count()).Select(group => group.Key.ToString()).ToList(),
+            Kinds = Kinds(file, loras.Count > 0),
+            Modules = places.GroupBy(item => item.Place.Component).OrderByDescending(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count()),
+            Targets = places.GroupBy(item => item.Place.Layer).OrderByDescending(group => group.Count()).ThenBy(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count()),
+            Ranks = loras.Select(module => module.Rank).Distinct().Order().ToList(),
+            Alphas = loras.Select(module => module.EffectiveAlpha).Distinct().Order().ToList(),
+            Scales = loras.Select(module => module.EffectiveAlpha / module.Rank).Distinct().Order().ToList(),
+            Base = guess?.Name,
+            BaseEvidence = guess?.Because,
+            Norms = places.Where(item => norms.ContainsKey(item.Module))
+                .OrderBy(item => item.Place.Order, StringComparer.Ordinal)
+                .GroupBy(item => item.Place.Block is "text" or "by number" ? item.Place.Component : $"{item.Place.Component} {item.Place.Block}")
+                .ToDictionary(group => group.Key, group => Math.Sqrt(group.Sum(item => norms[item.Module] * norms[item.Module]))),
+            Embeddings = file.Embeddings.Select(item => $"{item.Name} {Shapes.Show(item.Shape)}").ToList(),
+            Metadata = file.Metadata.OrderBy(item => item.Key, StringComparer.Ordinal).ToDictionary(),
+            Trouble = Trouble(file, loras, norms).ToList(),
+            LoadsIn = loras.Count > 0 && loras.Count == places.Count ? LoadsIn(file) : new Dictionary<string, string>(),
+        };
+    }
+
+    /// <summary>Reports as one JSON document: an array, keys in snake_case; a number that is none as "NaN".</summary>
+    public static string ToJson(IReadOnlyList<AdapterReport> reports) => JsonSerializer.Serialize(reports, HubJson.Own);
+
+    private static List<string> Kinds(AdapterFile file, bool lora)
+    {
+        var kinds = file.Modules.Select(module => module.Algorithm).OfType<string>().Distinct().ToList();
+        if (lora) kinds.Insert(0, "LoRA");
+        if (file.Embeddings.Count > 0) kinds.Add("embeddings");
+        return kinds;
+    }
+
+    private static IEnumerable<string> Trouble(AdapterFile file, List<FileModule> loras, Dictionary<FileModule, double> norms)
+    {
+        foreach (var problem in file.Problems.Concat(file.Warnings)) yield return problem;
+        foreach (var module in loras.Where(module => !double.IsFinite(norms[module]))) yield return $"{module.Name}: not finite: {module.NotFinite() ?? "the product overflows"}";
+        var dead = loras.Where(module => norms[module] == 0).Select(module => module.Name).ToList();
+        if (dead.Count > 0) yield return string.Create(CultureInfo.InvariantCulture, $"{dead.Count} of {loras.Count} modules change nothing (a factor is zero): {AdapterFile.Some(dead)}");
+        var flat = loras.Where(module => module.Convention is AdapterConvention.Kohya or AdapterConvention.Lycoris).ToList();
+        var without = flat.Count(module => module.Alpha is null);
+        if (without > 0) yield return string.Create(CultureInfo.InvariantCulture, $"{without} of {flat.Count} modules have no alpha: their scale is 1");
+        if (flat.Select(module => (module.Rank, module.EffectiveAlpha)).Distinct().Count() > 1) yield return "ranks or alphas differ by module: diffusers scales some modules of such a file wrongly";
+        var generations = file.Conventions.Intersect([AdapterConvention.Peft, AdapterConvention.Diffusers, AdapterConvention.AttentionProcessors]).ToList();
+        if (generations.Contains(AdapterConvention.Peft) && generations.Count > 1) yield return "generations of keys are mixed: diffusers looks at the first key only and drops the others in silence";
+        if (file.Embeddings.Count > 0 && loras.Count > 0) yield return "the embeddings are not applied with the adapter";
+    }
+
+    /// <summary>What each convention loads in (docs/adapter-formats.md): a file loads where all its conventions do.</summary>
+    private static Dictionary<string, string> LoadsIn(AdapterFile file)
+    {
+        var conventions = file.Conventions;
+        var bare = file.Modules.Any(module => module.Convention == AdapterConvention.AttentionProcessors && !module.Lookup.StartsWith("unet.", StringComparison.Ordinal) && !module.Lookup.StartsWith("text_encoder", StringComparison.Ordinal));
+        var mixed = conventions.Contains(AdapterConvention.Peft) && conventions.Count > 1;
+        return new()
+        {
+            ["A1111"] = Answer(AdapterConvention.Kohya),
+            ["ComfyUI"] = Answer(AdapterConvention.Kohya, AdapterConvention.AttentionProcessors),
+            ["diffusers"] = mixed ? "in part" : bare ? "no" : Answer(AdapterConvention.Kohya, AdapterConvention.Peft, AdapterConvention.Diffusers, AdapterConvention.AttentionProcessors),
+            ["kohya"] = Answer(AdapterConvention.Kohya, AdapterConvention.Lycoris),
+            ["PEFT"] = conventions is [AdapterConvention.Peft] && file.Modules.All(module => module.Name.StartsWith("base_model.model.", StringComparison.Ordinal)) ? "yes" : "no",
+        };
+
+        string Answer(params AdapterConvention[] readable) => conventions.All(readable.Contains) ? "yes" : "no";
+    }
+
+    private static string Hash(string path)
+    {
+        using var stream = File.OpenRead(path);
+        return Convert.ToHexStringLower(SHA256.HashData(stream));
+    }
+}
