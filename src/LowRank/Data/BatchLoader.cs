@@ -37,7 +37,7 @@ internal sealed class BatchLoader : IDisposable
     {
         var size = plan.Samples[0].Placement.Size;
         var each = checked((int)(3 * size.Pixels));
-        var pixels = new float[each * plan.Samples.Count];
+        var pixels = new byte[each * plan.Samples.Count];
         for (var i = 0; i < plan.Samples.Count; i++)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -64,11 +64,11 @@ internal sealed class BatchLoader : IDisposable
         stop.Dispose();
     }
 
-    private static float[] Pixels(Sample sample)
+    private static byte[] Pixels(Sample sample)
     {
         try
         {
-            return ResizeCrop.Load(File.ReadAllBytes(sample.Image.Path), sample.Placement);
+            return ResizeCrop.Load(File.ReadAllBytes(sample.Image.Path), sample.Placement).Pixels;
         }
         catch (Exception error) when (error is ImageDefectException or IOException or UnauthorizedAccessException)
         {

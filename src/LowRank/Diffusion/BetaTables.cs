@@ -17,9 +17,10 @@ internal static class BetaTables
         {
             "linear" => Linspace((float)options.BetaStart, (float)options.BetaEnd, options.NumTrainTimesteps),
             "scaled_linear" => ScaledLinear(options),
-            "squaredcos_cap_v2" => Cosine(options.NumTrainTimesteps),
+            "squaredcos_cap_v2" => FromBar(options.NumTrainTimesteps, CosineBar),
             "sigmoid" => Sigmoid(options),
-            var other => throw NoiseScheduleOptions.Unsupported("beta_schedule", other, "linear, scaled_linear, squaredcos_cap_v2, sigmoid"),
+            "laplace" => FromBar(options.NumTrainTimesteps, LaplaceBar),
+            var other => throw NoiseScheduleOptions.Unsupported("beta_schedule", other, "linear, scaled_linear, squaredcos_cap_v2, sigmoid, laplace"),
         };
         return options.RescaleBetasZeroSnr ? ZeroTerminalSnr(betas) : betas;
     }
@@ -73,18 +74,27 @@ internal static class BetaTables
         return values;
     }
 
-    /// <summary>Nichol and Dhariwal 2021, eq. 17, each variance at most 0.999.</summary>
-    private static float[] Cosine(int count)
+    /// <summary>Variances of a given ᾱ(time), time from 0 to 1, each at most 0.999, computed in float64.</summary>
+    private static float[] FromBar(int count, Func<double, double> bar)
     {
         var values = new float[count];
-        for (var t = 0; t < count; t++) values[t] = (float)Math.Min(1 - Bar((t + 1.0) / count) / Bar((double)t / count), 0.999);
+        for (var t = 0; t < count; t++) values[t] = (float)Math.Min(1 - bar((t + 1.0) / count) / bar((double)t / count), 0.999);
         return values;
+    }
 
-        static double Bar(double time)
-        {
-            var cosine = Math.Cos((time + 0.008) / 1.008 * Math.PI / 2);
-            return cosine * cosine;
-        }
+    /// <summary>Nichol and Dhariwal 2021, eq. 17.</summary>
+    private static double CosineBar(double time)
+    {
+        var cosine = Math.Cos((time + 0.008) / 1.008 * Math.PI / 2);
+        return cosine * cosine;
+    }
+
+    /// <summary>Hang and Gu 2024, "Improved noise schedule for diffusion training": the signal-to-noise ratio follows a Laplace distribution.</summary>
+    private static double LaplaceBar(double time)
+    {
+        var logSnr = -0.5 * Math.CopySign(1, 0.5 - time) * Math.Log(1 - 2 * Math.Abs(0.5 - time) + 1e-6);
+        var snr = Math.Exp(logSnr);
+        return Math.Sqrt(snr / (1 + snr));
     }
 
     private static float[] Sigmoid(NoiseScheduleOptions options)
@@ -104,7 +114,7 @@ internal static class BetaTables
             if (given.Count != options.NumTrainTimesteps) problems.Add(Line("trained_betas", given.Count, "num_train_timesteps values"));
             if (given.Any(value => value is not (> 0 and < 1))) problems.Add(Line("trained_betas", given.First(value => value is not (> 0 and < 1)), "values between 0 and 1"));
         }
-        else if (options.BetaSchedule != "squaredcos_cap_v2")
+        else if (options.BetaSchedule is not ("squaredcos_cap_v2" or "laplace"))
         {
             if (options.BetaStart is not (> 0 and < 1)) problems.Add(Line("beta_start", options.BetaStart, "between 0 and 1"));
             if (options.BetaEnd is not (> 0 and < 1)) problems.Add(Line("beta_end", options.BetaEnd, "between 0 and 1"));

@@ -5,8 +5,8 @@ using LowRank.Foundation;
 namespace LowRank.Diffusion;
 
 /// <summary>
-/// The keys of a <c>scheduler_config.json</c> that describe the noise a model was trained with. Defaults are those of the published
-/// configurations where a key is absent. Keys that describe a sampler are read by that sampler's own options.
+/// The keys of a <c>scheduler_config.json</c>: the noise a model was trained with, with the published defaults where a key is absent, and what
+/// its authors ask of samplers, null where they ask nothing and a sampler's own default holds.
 /// </summary>
 public sealed record NoiseScheduleOptions
 {
@@ -30,6 +30,24 @@ public sealed record NoiseScheduleOptions
 
     /// <summary>epsilon, v_prediction, sample or flow_prediction.</summary>
     public string PredictionType { get; init; } = "epsilon";
+
+    /// <summary>How samplers spread their timesteps: linspace, leading or trailing.</summary>
+    public string? TimestepSpacing { get; init; }
+
+    /// <summary>Added to every timestep of leading spacing.</summary>
+    public int? StepsOffset { get; init; }
+
+    /// <summary>Whether DDIM and PNDM step to ᾱ = 1 after timestep 0, or to ᾱ of timestep 0.</summary>
+    public bool? SetAlphaToOne { get; init; }
+
+    /// <summary>Whether the clean picture that a prediction implies is clipped: for models of pixels, not of latents.</summary>
+    public bool? ClipSample { get; init; }
+
+    /// <summary>Where it is clipped, in the units of the model's pictures.</summary>
+    public double? ClipSampleRange { get; init; }
+
+    /// <summary>Whether PNDM starts without Runge-Kutta steps.</summary>
+    public bool? SkipPrkSteps { get; init; }
 
     /// <summary>Keys of the file that this record does not read.</summary>
     [JsonExtensionData]

@@ -2,19 +2,13 @@ using NetVips;
 
 namespace LowRank.Images;
 
-/// <summary>Pixels as networks take them: planes of floats in [-1, 1], in managed arrays, so that loader threads can make them.</summary>
+/// <summary>Single pictures as networks take them: planes of floats in [-1, 1]. Training batches stay bytes until they are tensors.</summary>
 internal static class PixelTensor
 {
-    /// <summary>The planes of a picture: (3, height, width) float32, value / 127.5 - 1.</summary>
+    /// <summary>The planes of a picture: (3, height, width) float32, value / 127.5 - 1. libvips does the loops.</summary>
     public static float[] ToPlanes(RgbImage picture)
     {
         using var image = Image.NewFromMemory(picture.Pixels, picture.Size.Width, picture.Size.Height, 3, Enums.BandFormat.Uchar);
-        return ToPlanes(image);
-    }
-
-    /// <summary>The planes of a three-band 8-bit image that is cheap to read more than once: (3, height, width) float32, value / 127.5 - 1. libvips does the loops.</summary>
-    internal static float[] ToPlanes(Image image)
-    {
         var bands = image.Bandsplit();
         using var stacked = Image.Arrayjoin(bands, across: 1);   // (width, 3 height), one band: planes one below the other, still bytes
         using var floats = stacked.Linear([1 / 127.5], [-1.0]);

@@ -19,9 +19,9 @@ internal static class ResizeCrop
     /// <summary>Decodes a file, resizes, cuts out and mirrors it.</summary>
     /// <param name="content">The file's bytes.</param>
     /// <param name="placement">What to do; the cut lies inside the resized picture.</param>
-    /// <returns>(3, height, width) float32 in [-1, 1].</returns>
+    /// <returns>The cut.</returns>
     /// <exception cref="ImageDefectException">The content is damaged, no picture, or too large.</exception>
-    public static float[] Load(byte[] content, Placement placement)
+    public static RgbImage Load(byte[] content, Placement placement)
     {
         var header = ImageFile.ReadHeader(content);
         return ImageFile.Guard(content, () =>
@@ -30,13 +30,10 @@ internal static class ResizeCrop
             var plan = PlanFor(header, target);
             using var opened = ImageFile.Open(content, header, plan);
             using var resized = Resize(opened, target);
-            // what follows reads pixels more than once, and turning reads them out of order: both need the (small) picture in memory
-            using var small = resized.CopyMemory();
-            using var upright = small.Autorot();
+            using var upright = Upright(resized, header.Orientation);
             using var cut = upright.ExtractArea(placement.Left, placement.Top, placement.Size.Width, placement.Size.Height);
-            if (!placement.Flip) return PixelTensor.ToPlanes(cut);
-            using var mirrored = cut.FlipHor();
-            return PixelTensor.ToPlanes(mirrored);
+            using var mirrored = placement.Flip ? cut.FlipHor() : null;
+            return new RgbImage(placement.Size, (mirrored ?? cut).WriteToMemory<byte>());
         });
     }
 
@@ -54,6 +51,14 @@ internal static class ResizeCrop
         var shrunk = Shrink(image, new PixelSize(Math.Min(size.Width, image.Width), Math.Min(size.Height, image.Height)), kernel);
         if (shrunk.Width == size.Width && shrunk.Height == size.Height) return shrunk;
         using (shrunk) return Enlarge(shrunk, size);
+    }
+
+    /// <summary>Turning asks for rows out of order, so the picture, which is small by now, is brought into memory first.</summary>
+    private static Image Upright(Image image, int orientation)
+    {
+        if (orientation == 1) return image.Copy();
+        using var small = image.CopyMemory();
+        return small.Autorot();
     }
 
     private static Image Shrink(Image image, PixelSize size, Enums.Kernel kernel)

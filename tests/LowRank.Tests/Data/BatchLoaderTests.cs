@@ -33,7 +33,10 @@ public class BatchLoaderTests
             for (var i = 0; i < batch.Samples.Count; i++)
             {
                 using var alone = pixels[i];
-                Assert.Equal(ResizeCrop.Load(File.ReadAllBytes(batch.Samples[i].Image.Path), batch.Samples[i].Placement), alone.data<float>().ToArray());
+                var planes = alone.data<float>().ToArray();
+                var picture = ResizeCrop.Load(File.ReadAllBytes(batch.Samples[i].Image.Path), batch.Samples[i].Placement);
+                Assert.Equal(picture.Pixels, PixelTensor.ToImage(planes, batch.Size).Pixels);
+                Assert.All(PixelTensor.ToPlanes(picture).Zip(planes), item => Assert.Equal(item.First, item.Second, 1e-6f));
             }
         }
     }
