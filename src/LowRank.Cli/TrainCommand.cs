@@ -43,7 +43,7 @@ internal static class TrainCommand
             return CommandLine.Interrupted;
         }
         screen.Line(string.Create(CultureInfo.InvariantCulture, $" done in {Words.Duration(result.Seconds)}\n"));
-        screen.Row("adapter", $"{result.Adapter}   {Words.Size(new FileInfo(result.Adapter).Length)}, {result.Format}");
+        screen.Row("adapter", $"{result.Adapter}   {Words.Size(new FileInfo(result.Adapter).Length)}, {options.Save.Format.ToString().ToLowerInvariant()} keys");
         screen.Row("look", $"{result.BeforeAfter}   same prompts and seeds without and with the adapter");
         screen.Row("loss", result.LossPlot);
         screen.Row("next", $"lora generate --model {options.Model} --adapter {result.Adapter} --prompt \"{result.ExamplePrompt}\" --output pictures");
@@ -54,7 +54,7 @@ internal static class TrainCommand
     {
         var training = options.Training;
         screen.Row("model", string.Create(CultureInfo.InvariantCulture, $"{plan.Model}: {plan.Family}, {plan.ModelParameters / 1e6:F1} M parameters"));
-        screen.Row("data", plan.Data.ToString());
+        screen.Row("data", string.Join('\n', plan.Data.Lines()));
         screen.Row("adapter", string.Create(CultureInfo.InvariantCulture,
             $"lora, rank {options.Adapter.Rank}, alpha {options.Adapter.Alpha ?? options.Adapter.Rank}: {plan.Modules} modules ({string.Join(", ", options.Adapter.Targets)}), {plan.Parameters / 1e6:F2} M parameters, {Words.Size(plan.AdapterBytes)}"));
         screen.Row("steps", string.Create(CultureInfo.InvariantCulture,

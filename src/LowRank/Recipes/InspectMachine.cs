@@ -35,7 +35,7 @@ public static class InspectMachine
             problem is null,
             problem ?? DescribeEngine(),
             problem is null ? DescribeGpus() : "unknown: the engine does not load",
-            ImageFile.LibraryVersion());
+            $"libvips {NetVips.NetVips.Version(0)}.{NetVips.NetVips.Version(1)}.{NetVips.NetVips.Version(2)}");
     }
 
     /// <summary>Throws where the engine cannot be loaded, saying why; call it before anything that computes.</summary>

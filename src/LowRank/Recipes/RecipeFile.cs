@@ -1,7 +1,6 @@
 using System.Collections;
 using System.Globalization;
 using System.Reflection;
-using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Json;
 using LowRank.Foundation;
@@ -110,7 +109,7 @@ internal static class RecipeFile
         }
         foreach (var (key, property) in properties)
         {
-            var required = property.IsDefined(typeof(RequiredMemberAttribute));
+            var required = property.CustomAttributes.Any(attribute => attribute.AttributeType.FullName == "System.Runtime.CompilerServices.RequiredMemberAttribute");
             if (required && !table.ContainsKey(key)) problems.Add($"{prefix + key}: missing, and it has no default");
         }
         return record;

@@ -125,7 +125,7 @@ public sealed record PreviewOptions
 public sealed record SaveOptions
 {
     /// <summary>Key convention: kohya loads in A1111, Forge, ComfyUI, diffusers; peft in diffusers and PEFT.</summary>
-    public AdapterConvention Format { get; init; } = AdapterConvention.Kohya;
+    public AdapterFormat Format { get; init; } = AdapterFormat.Kohya;
 
     /// <summary>Element type of the file.</summary>
     public SavePrecision Precision { get; init; } = SavePrecision.Fp16;

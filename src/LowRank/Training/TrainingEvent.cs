@@ -23,14 +23,9 @@ public abstract record TrainingEvent
 }
 
 /// <summary>Everything is open and checked; the first step comes next.</summary>
-/// <param name="Model">The base model, as the recipe names it.</param>
-/// <param name="Family">What it turned out to be: "Stable Diffusion 1".</param>
-/// <param name="Pictures">Pictures that are trained on.</param>
-/// <param name="Modules">Modules that carry an adapter layer.</param>
-/// <param name="Parameters">Numbers that are trained.</param>
+/// <param name="Plan">What is going to happen.</param>
 /// <param name="FirstStep">Steps already made: 0, or where a resumed run goes on.</param>
-/// <param name="Steps">Steps of the whole run.</param>
-public sealed record RunStarted(string Model, string Family, int Pictures, int Modules, long Parameters, long FirstStep, long Steps) : TrainingEvent;
+public sealed record RunStarted(TrainingPlan Plan, long FirstStep) : TrainingEvent;
 
 /// <summary>One optimizer update.</summary>
 /// <param name="Step">Updates made so far, this one included: 1 is the first.</param>

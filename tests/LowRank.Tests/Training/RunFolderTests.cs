@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using LowRank.Data;
 using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
@@ -10,9 +11,15 @@ public class RunFolderTests
 {
     private static readonly DateTimeOffset Noon = new(2026, 3, 1, 12, 0, 0, TimeSpan.Zero);
 
+    private static readonly TrainingPlan Plan = new()
+    {
+        Model = "icons-64", Family = "Stable Diffusion 1", ModelParameters = 7_240_004, Data = new DataReport([]), Modules = 32, Parameters = 212_992,
+        AdapterBytes = 425_984, Steps = 600, Epochs = 120, PicturesPerStep = 8, MemoryBytes = 600_000_000, SecondsPerStep = 0.17, Output = "runs/tango",
+    };
+
     private static readonly TrainingEvent[] OneOfEach =
     [
-        new RunStarted("icons-64", "Stable Diffusion 1", 40, 32, 212_992, 0, 600) { At = Noon },
+        new RunStarted(Plan, 0) { At = Noon },
         new StepFinished(1, 600, 0.25, 0.25, 1e-3, double.NaN, 0.5, 1_000_000_000) { At = Noon },
         new PreviewWritten(200, "previews/step-000200.png") { At = Noon },
         new RunSaved(200, "adapter-000200.safetensors") { At = Noon },

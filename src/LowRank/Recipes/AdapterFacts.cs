@@ -1,0 +1,61 @@
+using System.Globalization;
+using LowRank.Adapters;
+using LowRank.Diffusion;
+using LowRank.Foundation;
+
+namespace LowRank.Recipes;
+
+/// <summary>What a written adapter says of its training (P20: a file explains itself).</summary>
+internal static class AdapterFacts
+{
+    public static AdapterSaveOptions Of(TrainLoraOptions options, IDiffusionFamily family, long step)
+    {
+        var side = options.Data.Max(set => set.Resolution) ?? family.DefaultSize;
+        return new AdapterSaveOptions
+        {
+            Format = options.Save.Format,
+            Type = options.Save.Precision switch { SavePrecision.Fp32 => StoredType.F32, SavePrecision.Bf16 => StoredType.BF16, _ => StoredType.F16 },
+            Base = $"{options.Model} ({family.Name})",
+            BaseVersion = family.BaseVersion,
+            Title = "adapter",
+            Targets = options.Adapter.Targets,
+            Resolution = (side, side),
+            PredictionType = family.PredictionType == PredictionType.VPrediction ? "v" : "epsilon",
+            Seed = options.Seed,
+            Steps = (int)step,
+            // folders and file names of the user's machine stay out of files that are shared
+            Options = RecipeFile.Write(options with { Output = "-", Data = [.. options.Data.Select(set => set with { Folder = Path.GetFileName(set.Folder) })] }),
+        };
+    }
+}
+
+/// <summary>What a resumed run must not change.</summary>
+internal static class ResumedOptions
+{
+    private static readonly string[] Free = ["output", "preview.", "save.", "training.save_every", "training.keep", "training.cache"];
+
+    /// <summary>Every option that shapes the result, as <c>training.steps</c> to its text.</summary>
+    public static IReadOnlyDictionary<string, string> Of(TrainLoraOptions options)
+    {
+        var (values, table, counts) = (new Dictionary<string, string>(), "", new Dictionary<string, int>());
+        foreach (var line in RecipeFile.Write(options).Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        {
+            if (line.StartsWith("[[", StringComparison.Ordinal))
+            {
+                var name = line.Trim('[', ']');
+                var index = counts[name] = counts.GetValueOrDefault(name, -1) + 1;
+                table = string.Create(CultureInfo.InvariantCulture, $"{name}[{index}].");
+            }
+            else if (line.StartsWith('['))
+            {
+                table = line.Trim('[', ']') + ".";
+            }
+            else
+            {
+                var parts = line.Split(" = ", 2);
+                values[table + parts[0]] = parts[1];
+            }
+        }
+        return values.Where(item => !Array.Exists(Free, free => item.Key.StartsWith(free, StringComparison.Ordinal))).ToDictionary();
+    }
+}

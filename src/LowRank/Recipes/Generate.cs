@@ -1,0 +1,183 @@
+using System.Globalization;
+using LowRank.Adapters;
+using LowRank.Diffusion;
+using LowRank.Diffusion.Samplers;
+using LowRank.Families;
+using LowRank.Foundation;
+using LowRank.Images;
+using LowRank.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace LowRank.Recipes;
+
+/// <summary>How far a generation is.</summary>
+/// <param name="Picture">From 1.</param>
+/// <param name="Pictures">How many are asked for.</param>
+/// <param name="Step">Call of the denoiser, from 1.</param>
+/// <param name="Steps">Calls in a picture.</param>
+/// <param name="Warning">Something its user should know; null otherwise.</param>
+public sealed record GenerateProgress(int Picture, int Pictures, int Step, int Steps, string? Warning = null);
+
+/// <summary>What was made.</summary>
+/// <param name="Pictures">The PNG files.</param>
+/// <param name="Grid">All of them on one sheet; null for a single one.</param>
+public sealed record GenerateResult(IReadOnlyList<string> Pictures, string? Grid);
+
+/// <summary>Prompts to pictures: open the model, attach adapters, encode, draw, write.</summary>
+public static class Generate
+{
+    /// <summary>Names of the samplers.</summary>
+    public static IReadOnlyList<string> SamplerNames => SamplerCatalog.Names;
+
+    /// <summary>Makes the pictures, one after the other: each depends on its seed alone.</summary>
+    /// <exception cref="LowRankException">Options, model, adapter or pictures that cannot be used.</exception>
+    public static GenerateResult Run(GenerateOptions options, IProgress<GenerateProgress>? progress = null, CancellationToken cancellation = default)
+    {
+        TrainLoraOptions.ThrowIfAny(options.Validate(), "the options");
+        using var quiet = no_grad();
+        using var family = FamilyDetector.Open(options.Model, options.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
+        var start = ReadStart(options, family);
+        var size = SizeOf(options, family, start);
+        using var adapters = new AttachedAdapters(options, family, Warn);
+        foreach (var prompt in new[] { options.Prompt, options.NegativePrompt })
+        {
+            if (prompt is not null && family.CutText(prompt) is { } cut) Warn($"the prompt is longer than the model's {family.PromptLength} tokens; cut away: {cut}");
+        }
+        using var scope = NewDisposeScope();
+        var (prompted, negative) = Encode(options, family, size);
+        var generator = new ImageGenerator(family, SamplerCatalog.Make(options.Sampler, family.Schedule), new Guidance(options.Guidance, options.GuidanceRescale));
+        var folder = Directory.CreateDirectory(options.Output).FullName;
+        var (paths, pictures) = (new List<string>(), new List<RgbImage>());
+        for (var i = 0; i < options.Count; i++)
+        {
+            var seed = options.Seed + i;
+            using var streams = new RandomStreams(seed);
+            var run = new GeneratorRun((step, steps) => progress?.Report(new(i + 1, options.Count, step, steps)), cancellation);
+            using var pixels = generator.Draw(prompted, negative, size, options.Steps, streams["preview"], start?.ToTensors(options.NoiseStrength), run);
+            pictures.Add(ToImage(pixels));
+            paths.Add(FreePath(folder, seed));
+            ImageFile.WritePng(paths[^1], pictures[^1], new Dictionary<string, string> { ["parameters"] = Settings(options, seed, size) });
+        }
+        if (pictures.Count == 1) return new GenerateResult(paths, null);
+        var grid = Path.Combine(folder, Path.GetFileNameWithoutExtension(paths[0]) + "-grid.png");
+        ImageFile.WritePng(grid, ImageGrid.Sheet([.. pictures.Chunk((int)Math.Ceiling(Math.Sqrt(pictures.Count)))], [], []));
+        return new GenerateResult(paths, grid);
+
+        void Warn(string text) => progress?.Report(new(0, options.Count, 0, 0, text));
+    }
+
+    /// <summary>Prompt and negative prompt with the picture's sizes.</summary>
+    internal static (Conditioning Prompt, Conditioning Negative) Encode(GenerateOptions options, IDiffusionFamily family, (int Height, int Width) size)
+    {
+        var sizes = new[] { new SizeCondition(size.Height, size.Width, 0, 0, size.Height, size.Width) };
+        using var prompt = family.EncodePrompts([options.Prompt]);
+        using var negative = options.NegativePrompt is { } text ? family.EncodePrompts([text]) : family.EncodeNoPrompt();
+        return (family.WithSizes(prompt, sizes), family.WithSizes(negative, sizes));
+    }
+
+    /// <summary>(1, 3, H, W) about [-1, 1] to 8 bits; halves go to even.</summary>
+    internal static RgbImage ToImage(Tensor pixels)
+    {
+        using var scope = NewDisposeScope();
+        return PixelTensor.ToImage(pixels[0].contiguous().data<float>().ToArray(), new PixelSize((int)pixels.shape[3], (int)pixels.shape[2]));
+    }
+
+    private static (int Height, int Width) SizeOf(GenerateOptions options, IDiffusionFamily family, StartFiles? start)
+    {
+        var (height, width) = (options.Height ?? start?.Picture.Size.Height ?? family.DefaultSize, options.Width ?? start?.Picture.Size.Width ?? family.DefaultSize);
+        var step = family.LatentFactor;
+        if (height % step != 0 || width % step != 0) throw new OptionsException($"size: {width}×{height}; both sides must be multiples of {step}, since a latent of this model is {step} pixels: try {width / step * step}×{height / step * step}");
+        start?.Require(new PixelSize(width, height));
+        return (height, width);
+    }
+
+    private static StartFiles? ReadStart(GenerateOptions options, IDiffusionFamily family)
+    {
+        if (options.Image is null) return null;
+        var picture = Read(options.Image);
+        return new StartFiles(picture, options.Mask is null ? null : Read(options.Mask), options.Width is { } width && options.Height is { } height ? new PixelSize(width, height) : null);
+
+        static RgbImage Read(string path)
+        {
+            try
+            {
+                return ImageFile.Read(path);
+            }
+            catch (Exception problem) when (problem is ImageDefectException or IOException or UnauthorizedAccessException)
+            {
+                throw new DatasetException($"picture cannot be read: {path}\n  {problem.Message}", problem);
+            }
+        }
+    }
+
+    /// <summary>00007.png, or the next free 00007-2.png: nothing is overwritten.</summary>
+    private static string FreePath(string folder, long seed)
+    {
+        var name = seed.ToString("D5", CultureInfo.InvariantCulture);
+        var path = Path.Combine(folder, name + ".png");
+        for (var i = 2; File.Exists(path); i++) path = Path.Combine(folder, $"{name}-{i}.png");
+        return path;
+    }
+
+    /// <summary>The "parameters" text that web UIs read from pictures.</summary>
+    private static string Settings(GenerateOptions options, long seed, (int Height, int Width) size)
+    {
+        var lines = new List<string> { options.Prompt };
+        if (options.NegativePrompt is { } negative) lines.Add("Negative prompt: " + negative);
+        var settings = string.Create(CultureInfo.InvariantCulture,
+            $"Steps: {options.Steps}, Sampler: {SamplerCatalog.Title(options.Sampler)}, CFG scale: {options.Guidance}, Seed: {seed}, Size: {size.Width}x{size.Height}, Model: {Path.GetFileName(options.Model.TrimEnd('/', '\\'))}");
+        if (options.Image is not null) settings += string.Create(CultureInfo.InvariantCulture, $", Denoising strength: {options.NoiseStrength}");
+        if (options.Adapters.Count > 0) settings += ", Adapters: \"" + string.Join(", ", options.Adapters.Select(use => string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(use.File)}: {use.Strength}"))) + "\"";
+        lines.Add(settings + ", Version: LowRank");
+        return string.Join('\n', lines);
+    }
+
+    /// <summary>The adapters of a generation, on their model until disposed.</summary>
+    private sealed class AttachedAdapters : IDisposable
+    {
+        private readonly List<AdapterSet> sets = [];
+
+        public AttachedAdapters(GenerateOptions options, IDiffusionFamily family, Action<string> warn)
+        {
+            var components = options.Adapters.Count == 0 ? [] : family.ComponentNames.ToDictionary(name => name, family.Component);
+            foreach (var use in options.Adapters)
+            {
+                using var file = AdapterFile.Open(use.File);
+                var set = AdapterSet.Load(components, file, new AdapterLoadOptions
+                {
+                    Strength = use.Strength, AllowUnmatched = options.AllowUnmatched, Model = $"{options.Model} ({family.Name})", BaseVersion = family.BaseVersion,
+                });
+                sets.Add(set);
+                foreach (var warning in set.Warnings) warn($"{use.File}: {warning}");
+            }
+        }
+
+        public void Dispose()
+        {
+            foreach (var set in Enumerable.Reverse(sets)) set.Dispose();
+        }
+    }
+
+    /// <summary>Start picture and mask as read, brought to one size.</summary>
+    private sealed class StartFiles(RgbImage picture, RgbImage? mask, PixelSize? wanted)
+    {
+        public RgbImage Picture { get; } = wanted is { } size && size != picture.Size ? ResizeCrop.Resize(picture, size) : picture;
+
+        public void Require(PixelSize size)
+        {
+            if (Picture.Size != size) throw new OptionsException($"size: {size} for a picture of {Picture.Size}; give both --width and --height to resize it, or neither");
+        }
+
+        public StartPicture ToTensors(double strength)
+        {
+            var size = Picture.Size;
+            var pixels = tensor(PixelTensor.ToPlanes(Picture), [1, 3, size.Height, size.Width]);
+            if (mask is null) return new StartPicture(pixels, strength, null);
+            using var three = tensor(PixelTensor.ToPlanes(mask.Size == size ? mask : ResizeCrop.Resize(mask, size)), [1, 3, size.Height, size.Width]);
+            using var one = three.mean([1], keepdim: true);
+            using var doubled = one * 0.5f;
+            return new StartPicture(pixels, strength, doubled + 0.5f);   // [-1, 1] to [0, 1]
+        }
+    }
+}

@@ -1,0 +1,58 @@
+using System.Diagnostics;
+using LowRank.Adapters;
+using LowRank.Data;
+using LowRank.Diffusion;
+using LowRank.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace LowRank.Recipes;
+
+/// <summary>Size, memory and time of a run, from one forward pass on this machine.</summary>
+internal static class RunEstimate
+{
+    private const double StepPerForward = 3.2;       // forward, backward to the activations, and what hangs on them
+    private const double KeptPerOutput = 1.3;        // activations that are kept for backward, against the sum of all layers' outputs
+
+    public static TrainingPlan Of(TrainLoraOptions options, IDiffusionFamily family, TrainingData data, AdapterSet adapter)
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        var training = options.Training;
+        var denoiser = family.Component("unet");
+        var outputs = 0L;
+        var hooks = denoiser.named_modules().Where(item => item.module is nn.Module<Tensor, Tensor> && !item.module.children().Any())
+            .Select(item => ((nn.Module<Tensor, Tensor>)item.module).register_forward_hook((_, _, output) =>
+            {
+                outputs += output.numel() * output.element_size();
+                return output;
+            })).ToList();
+        var size = data.Images.Select(image => image.Choice.Bucket).MaxBy(bucket => bucket.Pixels);
+        var latents = zeros(training.BatchSize, family.DenoiserChannels, size.Height / family.LatentFactor, size.Width / family.LatentFactor);
+        using var texts = family.EncodePrompts([.. Enumerable.Repeat("", training.BatchSize)]);
+        using var conditioning = family.WithSizes(texts, [.. Enumerable.Repeat(new SizeCondition(size.Height, size.Width, 0, 0, size.Height, size.Width), training.BatchSize)]);
+        var watch = Stopwatch.StartNew();
+        for (var i = 0; i < 2; i++)   // the first pass touches the weights for the first time
+        {
+            outputs = 0;
+            watch.Restart();
+            family.Predict(latents, full([training.BatchSize], 500f), conditioning);
+        }
+        foreach (var hook in hooks) hook.remove();
+        var weights = denoiser.parameters().Sum(parameter => parameter.numel() * parameter.element_size());
+        var trained = adapter.FlatParameters.numel();
+        var uses = data.Images.Sum(image => image.Repeats);
+        return new TrainingPlan
+        {
+            Model = options.Model, Family = family.Description, ModelParameters = denoiser.parameters().Sum(parameter => parameter.numel()), Data = data.Report,
+            Modules = adapter.Layers.Count, Parameters = trained, AdapterBytes = trained * (options.Save.Precision == SavePrecision.Fp32 ? 4 : 2),
+            Steps = training.Steps, PicturesPerStep = training.BatchSize * training.Accumulation, Epochs = (double)training.Steps * training.BatchSize * training.Accumulation / uses,
+            MemoryBytes = Environment.WorkingSet + (long)(outputs * KeptPerOutput) + trained * 16 + weights / 100,
+            SecondsPerStep = watch.Elapsed.TotalSeconds * StepPerForward * training.Accumulation, Output = options.Output,
+        };
+    }
+
+    /// <summary>What the run will write: kept adapters, state (values and two moments), pictures and logs.</summary>
+    public static long DiskBytes(TrainLoraOptions options, TrainingPlan plan) =>
+        plan.AdapterBytes * (options.Training.Keep + 2) + plan.Parameters * 12 * 2 + 50_000_000;
+}
