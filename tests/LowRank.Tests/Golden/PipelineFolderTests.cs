@@ -1,5 +1,8 @@
+using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using LowRank.Diffusion;
+using LowRank.Diffusion.Samplers;
 using LowRank.Families;
 using LowRank.Testing;
 using TorchSharp;
@@ -34,9 +37,10 @@ public class PipelineFolderTests
         tensors["unet_sample"] = family.Predict(latents, tensor(Numbers(json.GetProperty("timesteps"))), conditioning);
         tensors["decoded"] = family.DecodeLatents(Input(json, "vae_latents", 1));
         AddEncoded(json, family, tensors);
+        if (json.TryGetProperty("sampling", out var sampling)) tensors["latents_3_steps"] = Sample(json, family, FolderOf(golden, name, json), sampling.GetString()!);
 
         Assert.Equal(json.GetProperty("scaling_factor").GetDouble(), family.Pictures.Config.ScalingFactor);
-        foreach (var key in golden.TensorInfos.Keys.Where(key => key.StartsWith(name + "/", StringComparison.Ordinal) && key != name + "/latents_3_steps"))
+        foreach (var key in golden.TensorInfos.Keys.Where(key => key.StartsWith(name + "/", StringComparison.Ordinal)))
         {
             Assert.True(tensors.TryGetValue(key[(name.Length + 1)..], out var actual), $"{id}: nothing computes {key}");
             golden.AssertClose(key, actual!);
@@ -72,6 +76,47 @@ public class PipelineFolderTests
         tensors["encoded_mean"] = posterior.Mean.alias();
         tensors["encoded_logvar"] = posterior.LogVariance.alias();
         TensorAssert.Close(family.EncodeImages(picture, null), posterior.Mean * json.GetProperty("scaling_factor").GetDouble(), 1e-6, 1e-6, "EncodeImages");
+    }
+
+    /// <summary>The first prompt against the second, with the folder's own sampler, as the case's sentence says.</summary>
+    private static Tensor Sample(JsonElement json, UnetFamily family, string folder, string sentence)
+    {
+        var numbers = Regex.Match(sentence, @"^pipeline call: prompt = prompts\[0\], negative_prompt = prompts\[1\], (\d+) steps, guidance ([\d.]+), eta 0, latents = noise\('start'\), height 8h, width 8w, scheduler of the folder$");
+        Assert.True(numbers.Success, $"not understood: {sentence}");
+        var guidance = new Guidance(double.Parse(numbers.Groups[2].Value, CultureInfo.InvariantCulture));
+        var prompts = json.GetProperty("prompts").EnumerateArray().Select(item => item.GetString()!).ToArray();
+        var sampler = SamplerOf(Path.Combine(folder, "scheduler", "scheduler_config.json"), family.Schedule);
+        var plan = sampler.Plan(int.Parse(numbers.Groups[1].Value, CultureInfo.InvariantCulture));
+        var start = Input(json, "start", null);
+        var (height, width) = ((int)start.size(2) * family.LatentFactor, (int)start.size(3) * family.LatentFactor);
+        var size = new SizeCondition(height, width, 0, 0, height, width);
+        var both = family.WithSizes(Conditioning.Concat(family.EncodePrompts([prompts[1]]), family.EncodePrompts([prompts[0]])), [size, size]);
+        return sampler.Run(plan, start * plan.InitialScale, new SamplerRun
+        {
+            Noise = () => throw new InvalidOperationException("eta is 0: no noise is drawn"),
+            Predict = (latents, timestep) =>
+            {
+                var halves = family.Predict(cat([latents, latents]), full([2], (float)timestep), both).chunk(2);
+                return guidance.Combine(halves[0], halves[1]);
+            },
+        });
+    }
+
+    /// <summary>The sampler a published configuration names; keys that its class does not have are passed over, as there.</summary>
+    private static Sampler SamplerOf(string path, NoiseSchedule schedule)
+    {
+        using var config = JsonDocument.Parse(File.ReadAllBytes(path));
+        return config.RootElement.GetProperty("_class_name").GetString() switch
+        {
+            "DDIMScheduler" => new Ddim(schedule, SchedulerJson.Read<DdimOptions>(config.RootElement)),
+            "DDPMScheduler" => new Ddpm(schedule, SchedulerJson.Read<DdpmOptions>(config.RootElement)),
+            "PNDMScheduler" => new Pndm(schedule, SchedulerJson.Read<PndmOptions>(config.RootElement)),
+            "EulerDiscreteScheduler" => new Euler(schedule, SchedulerJson.Read<EulerOptions>(config.RootElement)),
+            "HeunDiscreteScheduler" => new Heun(schedule, SchedulerJson.Read<SigmaOptions>(config.RootElement)),
+            "DPMSolverMultistepScheduler" => new DpmSolverMultistep(schedule, SchedulerJson.Read<DpmSolverMultistepOptions>(config.RootElement)),
+            "UniPCMultistepScheduler" => new UniPc(schedule, SchedulerJson.Read<UniPcOptions>(config.RootElement)),
+            var other => throw new InvalidOperationException($"{path}: {other} is not built"),
+        };
     }
 
     private static Tensor Input(JsonElement json, string name, double? amplitude) =>
