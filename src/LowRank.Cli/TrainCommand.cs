@@ -35,7 +35,7 @@ internal static class TrainCommand
     private static int Run(Screen screen, string recipe, TrainLoraOptions options, bool resume)
     {
         using var interrupt = new Interrupt(screen);
-        var result = TrainLora.Run(options, new EventLines(screen, options), interrupt.Token, resume);
+        var result = TrainLora.Run(options, new EventLines(screen, options), resume, interrupt.Token);
         if (!result.Finished)
         {
             screen.Row("stopped", $"after step {result.Steps}; adapter and state are saved");

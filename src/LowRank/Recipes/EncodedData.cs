@@ -48,15 +48,15 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     }
 
     /// <summary>Batches as a sampler draws them, read ahead where pictures are still to be read.</summary>
-    public BatchSource Batches(BatchSampler sampler)
+    public Func<EncodedBatch> Batches(BatchSampler sampler)
     {
-        if (!CutAtRandom) return new BatchSource(() => Cached(sampler.Next()));
+        if (!CutAtRandom) return () => Cached(sampler.Next());
         loader = new BatchLoader(sampler.Next);
-        return new BatchSource(() =>
+        return () =>
         {
             var batch = loader.Next()!;
             return With(batch.Plan, Encode(batch, keep: false));
-        });
+        };
     }
 
     /// <inheritdoc/>
@@ -102,12 +102,4 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     }
 
     private CacheKey KeyOf(Sample sample) => CacheKey.Of(LatentsName, model, sample.Key);
-}
-
-/// <summary>Gives the next batch.</summary>
-internal sealed class BatchSource(Func<EncodedBatch> next) : IDisposable
-{
-    public EncodedBatch Next() => next();
-
-    public void Dispose() { }
 }

@@ -45,16 +45,25 @@ public static class Generate
             if (prompt is not null && family.CutText(prompt) is { } cut) Warn($"the prompt is longer than the model's {family.PromptLength} tokens; cut away: {cut}");
         }
         using var scope = NewDisposeScope();
-        var (prompted, negative) = Encode(options, family, size);
-        var generator = new ImageGenerator(family, SamplerCatalog.Make(options.Sampler, family.Schedule), new Guidance(options.Guidance, options.GuidanceRescale));
+        (Tensor? pixelsOfImage, Tensor? mask) = start is null ? (null, null) : start.ToTensors();
         var folder = Directory.CreateDirectory(options.Output).FullName;
         var (paths, pictures) = (new List<string>(), new List<RgbImage>());
         for (var i = 0; i < options.Count; i++)
         {
             var seed = options.Seed + i;
             using var streams = new RandomStreams(seed);
-            var run = new GeneratorRun((step, steps) => progress?.Report(new(i + 1, options.Count, step, steps)), cancellation);
-            using var pixels = generator.Draw(prompted, negative, size, options.Steps, streams["preview"], start?.ToTensors(options.NoiseStrength), run);
+            var picture = i + 1;
+            var generator = new ImageGenerator(family, SamplerCatalog.Create(options.Sampler, family.Schedule))
+            {
+                OnStep = step => progress?.Report(new(picture, options.Count, step.Call, step.Calls)),
+            };
+            var request = new GenerationRequest
+            {
+                Prompts = [options.Prompt], NegativePrompts = options.NegativePrompt is { } negative ? [negative] : null, Height = size.Height, Width = size.Width,
+                Steps = options.Steps, Guidance = new Guidance(options.Guidance, options.GuidanceRescale), Strength = options.NoiseStrength, Image = pixelsOfImage, Mask = mask,
+            };
+            using var latents = generator.Latents(request, streams["preview"], cancellation);
+            using var pixels = generator.Decode(latents);
             pictures.Add(ToImage(pixels));
             paths.Add(FreePath(folder, seed));
             ImageFile.WritePng(paths[^1], pictures[^1], new Dictionary<string, string> { ["parameters"] = Settings(options, seed, size) });
@@ -65,15 +74,6 @@ public static class Generate
         return new GenerateResult(paths, grid);
 
         void Warn(string text) => progress?.Report(new(0, options.Count, 0, 0, text));
-    }
-
-    /// <summary>Prompt and negative prompt with the picture's sizes.</summary>
-    internal static (Conditioning Prompt, Conditioning Negative) Encode(GenerateOptions options, IDiffusionFamily family, (int Height, int Width) size)
-    {
-        var sizes = new[] { new SizeCondition(size.Height, size.Width, 0, 0, size.Height, size.Width) };
-        using var prompt = family.EncodePrompts([options.Prompt]);
-        using var negative = options.NegativePrompt is { } text ? family.EncodePrompts([text]) : family.EncodeNoPrompt();
-        return (family.WithSizes(prompt, sizes), family.WithSizes(negative, sizes));
     }
 
     /// <summary>(1, 3, H, W) about [-1, 1] to 8 bits; halves go to even.</summary>
@@ -120,13 +120,20 @@ public static class Generate
         return path;
     }
 
+    /// <summary>What web UIs call a sampler.</summary>
+    private static string Title(string sampler) => sampler switch
+    {
+        "ddim" => "DDIM", "euler" => "Euler", "euler-a" => "Euler a", "heun" => "Heun", "dpmpp-2m" => "DPM++ 2M", "dpmpp-2m-karras" => "DPM++ 2M Karras",
+        "unipc" => "UniPC", "lcm" => "LCM", "pndm" => "PLMS", "dpm2" => "DPM2", "dpm2-a" => "DPM2 a", "dpmpp-sde" => "DPM++ SDE", "lms" => "LMS", _ => sampler.ToUpperInvariant(),
+    };
+
     /// <summary>The "parameters" text that web UIs read from pictures.</summary>
     private static string Settings(GenerateOptions options, long seed, (int Height, int Width) size)
     {
         var lines = new List<string> { options.Prompt };
         if (options.NegativePrompt is { } negative) lines.Add("Negative prompt: " + negative);
         var settings = string.Create(CultureInfo.InvariantCulture,
-            $"Steps: {options.Steps}, Sampler: {SamplerCatalog.Title(options.Sampler)}, CFG scale: {options.Guidance}, Seed: {seed}, Size: {size.Width}x{size.Height}, Model: {Path.GetFileName(options.Model.TrimEnd('/', '\\'))}");
+            $"Steps: {options.Steps}, Sampler: {Title(options.Sampler)}, CFG scale: {options.Guidance}, Seed: {seed}, Size: {size.Width}x{size.Height}, Model: {Path.GetFileName(options.Model.TrimEnd('/', '\\'))}");
         if (options.Image is not null) settings += string.Create(CultureInfo.InvariantCulture, $", Denoising strength: {options.NoiseStrength}");
         if (options.Adapters.Count > 0) settings += ", Adapters: \"" + string.Join(", ", options.Adapters.Select(use => string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(use.File)}: {use.Strength}"))) + "\"";
         lines.Add(settings + ", Version: LowRank");
@@ -169,15 +176,14 @@ public static class Generate
             if (Picture.Size != size) throw new OptionsException($"size: {size} for a picture of {Picture.Size}; give both --width and --height to resize it, or neither");
         }
 
-        public StartPicture ToTensors(double strength)
+        /// <summary>(1, 3, H, W) in [-1, 1], and (1, 1, H, W) in [0, 1].</summary>
+        public (Tensor Pixels, Tensor? Mask) ToTensors()
         {
             var size = Picture.Size;
             var pixels = tensor(PixelTensor.ToPlanes(Picture), [1, 3, size.Height, size.Width]);
-            if (mask is null) return new StartPicture(pixels, strength, null);
-            using var three = tensor(PixelTensor.ToPlanes(mask.Size == size ? mask : ResizeCrop.Resize(mask, size)), [1, 3, size.Height, size.Width]);
-            using var one = three.mean([1], keepdim: true);
-            using var doubled = one * 0.5f;
-            return new StartPicture(pixels, strength, doubled + 0.5f);   // [-1, 1] to [0, 1]
+            if (mask is null) return (pixels, null);
+            var three = tensor(PixelTensor.ToPlanes(mask.Size == size ? mask : ResizeCrop.Resize(mask, size)), [1, 3, size.Height, size.Width]);
+            return (pixels, three.mean([1], keepdim: true) * 0.5f + 0.5f);
         }
     }
 }

@@ -10,8 +10,8 @@ using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
-/// <summary>Pictures of the same prompts and seeds, before, while and after training. Prompts are encoded once, so that text encoders may go. Owns their states.</summary>
-internal sealed class Previews : IDisposable
+/// <summary>Pictures of the same prompts and seeds, before, while and after training. </summary>
+internal sealed class Previews
 {
     private const int MostPrompts = 4, SheetSide = 128;
 
@@ -19,24 +19,17 @@ internal sealed class Previews : IDisposable
     private readonly IDiffusionFamily family;
     private readonly RunFolder folder;
     private readonly AdapterSet adapter;
-    private readonly List<(Conditioning Prompt, Conditioning Negative)> encoded = [];
 
     public Previews(TrainLoraOptions options, IDiffusionFamily family, TrainingData data, RunFolder folder, AdapterSet adapter)
     {
         (this.options, this.family, this.folder, this.adapter) = (options, family, folder, adapter);
         Prompts = options.Preview.Prompts.Count > 0 ? options.Preview.Prompts : [.. data.Images.Select(image => image.Caption.Split('\n')[0]).Distinct().Take(MostPrompts)];
-        using var quiet = no_grad();
-        foreach (var prompt in Prompts)
-        {
-            var generate = new GenerateOptions { Model = "", Output = "", Prompt = prompt, NegativePrompt = options.Preview.NegativePrompt };
-            encoded.Add(Generate.Encode(generate, family, (family.DefaultSize, family.DefaultSize)));
-        }
     }
 
     public IReadOnlyList<string> Prompts { get; }
 
     /// <summary>The pictures of the base model.</summary>
-    public Row DrawBefore(CancellationToken cancellation) => new(Draw(strength: 0, cancellation));
+    public IReadOnlyList<RgbImage> DrawBefore(CancellationToken cancellation) => Draw(strength: 0, cancellation);
 
     /// <summary>A sheet of what the adapter draws now.</summary>
     public string Write(long step, CancellationToken cancellation)
@@ -48,17 +41,8 @@ internal sealed class Previews : IDisposable
     }
 
     /// <summary>The base's pictures above those of the finished adapter.</summary>
-    public void WriteBeforeAfter(Row before, CancellationToken cancellation) =>
-        WriteSheet(folder.BeforeAfter, [before.Pictures, Draw(strength: 1, cancellation)], ["before", "after"]);
-
-    public void Dispose()
-    {
-        foreach (var (prompt, negative) in encoded)
-        {
-            prompt.Dispose();
-            negative.Dispose();
-        }
-    }
+    public void WriteBeforeAfter(IReadOnlyList<RgbImage> before, CancellationToken cancellation) =>
+        WriteSheet(folder.BeforeAfter, [before, Draw(strength: 1, cancellation)], ["before", "after"]);
 
     private void WriteSheet(string path, IReadOnlyList<IReadOnlyList<RgbImage>> rows, IReadOnlyList<string> labels)
     {
@@ -68,17 +52,23 @@ internal sealed class Previews : IDisposable
 
     private List<RgbImage> Draw(double strength, CancellationToken cancellation)
     {
-        var generator = new ImageGenerator(family, SamplerCatalog.Make(options.Preview.Sampler, family.Schedule), new Guidance(options.Preview.Guidance));
-        var size = (family.DefaultSize, family.DefaultSize);
+        var generator = new ImageGenerator(family, SamplerCatalog.Create(options.Preview.Sampler, family.Schedule));
+        var negative = options.Preview.NegativePrompt;
         var pictures = new List<RgbImage>();
         adapter.Strength = strength;
         try
         {
-            foreach (var (prompt, negative) in encoded)
+            foreach (var prompt in Prompts)
             {
                 // streams of their own: drawing previews must not move those of the training
                 using var streams = new RandomStreams(options.Seed + pictures.Count);
-                using var pixels = generator.Draw(prompt, negative, size, options.Preview.Steps, streams["preview"], null, new GeneratorRun(null, CancellationToken.None));
+                var request = new GenerationRequest
+                {
+                    Prompts = [prompt], NegativePrompts = negative is null ? null : [negative], Height = family.DefaultSize, Width = family.DefaultSize,
+                    Steps = options.Preview.Steps, Guidance = new Guidance(options.Preview.Guidance),
+                };
+                using var latents = generator.Latents(request, streams["preview"], cancellation);
+                using var pixels = generator.Decode(latents);
                 pictures.Add(Generate.ToImage(pixels));
             }
         }
@@ -88,11 +78,5 @@ internal sealed class Previews : IDisposable
             family.Release("vae");
         }
         return pictures;
-    }
-
-    /// <summary>Pictures of one moment.</summary>
-    internal sealed record Row(IReadOnlyList<RgbImage> Pictures) : IDisposable
-    {
-        public void Dispose() { }
     }
 }

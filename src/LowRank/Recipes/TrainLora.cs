@@ -41,8 +41,8 @@ public sealed record TrainLoraResult
 public static class TrainLora
 {
     /// <summary>The same as <see cref="Run"/> on a thread of its own, for callers that await.</summary>
-    public static Task<TrainLoraResult> RunAsync(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, CancellationToken cancellation = default, bool resume = false) =>
-        Task.Factory.StartNew(() => Run(options, progress, cancellation, resume), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+    public static Task<TrainLoraResult> RunAsync(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default) =>
+        Task.Factory.StartNew(() => Run(options, progress, resume, cancellation), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     /// <summary>What a run would do, without writing anything.</summary>
     /// <exception cref="LowRankException">Options, model or data that cannot be used.</exception>
@@ -59,10 +59,10 @@ public static class TrainLora
     /// <summary>Trains.</summary>
     /// <param name="options">Everything about the run.</param>
     /// <param name="progress">Hears of steps, saves, previews and warnings, on this thread.</param>
-    /// <param name="cancellation">Stops after the running step; adapter and state are saved.</param>
     /// <param name="resume">Goes on with the run in the output folder; the result has the same bytes as that of an uninterrupted run.</param>
+    /// <param name="cancellation">Stops after the running step; adapter and state are saved.</param>
     /// <exception cref="LowRankException">Options, model or data that cannot be used, or a training that diverged.</exception>
-    public static TrainLoraResult Run(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, CancellationToken cancellation = default, bool resume = false)
+    public static TrainLoraResult Run(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default)
     {
         TrainLoraOptions.ThrowIfAny(options.Validate(), "the options");
         var watch = Stopwatch.StartNew();
@@ -81,9 +81,9 @@ public static class TrainLora
         recorder.Report(new RunStarted(plan, old?.Position.Step ?? 0));
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? folder.Cache : null, recorder);
         using var encoded = new EncodedData(family, data, cache, options.Model, recorder);
-        using var previews = new Previews(options, family, data, folder, adapter);
+        var previews = new Previews(options, family, data, folder, adapter);
         encoded.EncodeAhead(cancellation);
-        using var before = previews.DrawBefore(cancellation);
+        var before = previews.DrawBefore(cancellation);
 
         var parameters = TrainedParameters.Of(adapter, new ParameterGroup(training.LearningRate, training.WeightDecay));
         using IOptimizer optimizer = training.Optimizer == OptimizerKind.Sgd
@@ -97,7 +97,7 @@ public static class TrainLora
         old?.Restore(loop, streams);
         if (old is not null) sampler.Restore(old.Data);
         var drawn = sampler.Save();
-        using var batches = encoded.Batches(sampler);
+        var next = encoded.Batches(sampler);
 
         bool finished;
         try
@@ -131,7 +131,7 @@ public static class TrainLora
 
         MicroBatchLoss Score(long micro)
         {
-            var batch = batches.Next();
+            var batch = next();
             drawn = batch.Plan.State!;
             var noise = TrainingNoise.Draw(batch.Latents.shape, training.NoiseOffset, streams["noise"]);
             return loss.Of(batch.Latents, batch.Conditioning, noise, timesteps.Draw(batch.Plan.Samples.Count, streams["timestep"]), batch.Names);

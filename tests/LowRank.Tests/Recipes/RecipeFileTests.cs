@@ -98,7 +98,7 @@ public sealed class RecipeFileTests : IDisposable
             adapter.rank            0; must be 1 or more
             training.steps          -1; must be 1 or more
             training.learning_rate  0; must be a number above 0
-            preview.sampler         eulr; must be one of ddim, ddpm, euler, euler-a, heun, dpmpp-2m, dpmpp-2m-karras, unipc, lcm, pndm; did you mean euler?
+            preview.sampler         eulr; must be one of {string.Join(", ", Generate.SamplerNames)}; did you mean euler?
             """, problem.Message);
     }
 

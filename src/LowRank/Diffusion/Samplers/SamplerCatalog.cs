@@ -47,6 +47,13 @@ internal static class SamplerCatalog
     /// <summary>Every name, the usual ones first.</summary>
     public static IReadOnlyList<string> Names { get; } = [.. Factories.Keys];
 
+    /// <summary>What is wrong with a name, for lists of problems; null when nothing is.</summary>
+    public static string? ProblemOf(string name)
+    {
+        if (Factories.ContainsKey(name)) return null;
+        return $"{name}; must be one of {string.Join(", ", Names)}" + (NearestName.Of(name, Names) is { } near ? $"; did you mean {near}?" : "");
+    }
+
     /// <summary>
     /// The sampler of a name. What the model's authors ask of samplers (spacing, offset, the last ᾱ) is honoured, and where they ask nothing the
     /// published default of the sampler holds; only clipping, made for pixels, is off unless they ask for it.
