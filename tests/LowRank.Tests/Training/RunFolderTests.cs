@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.Json;
 using LowRank.Data;
 using LowRank.Foundation;
 using LowRank.Testing;
@@ -34,7 +35,7 @@ public class RunFolderTests
         using var folder = new TemporaryFolder();
         var run = RunFolder.Create(folder.Path("run"));
         foreach (var item in OneOfEach) run.Append(item);
-        Assert.Equal(OneOfEach, run.ReadEvents());
+        Assert.Equal(Lines(OneOfEach), Lines(run.ReadEvents()));
         Assert.Equal(
             """
             {"event":"started","model":"icons-64","family":"Stable Diffusion 1","pictures":40,"modules":32,"parameters":212992,"first_step":0,"steps":600,"at":"2026-03-01T12:00:00+00:00"}
@@ -49,7 +50,7 @@ public class RunFolderTests
         var run = RunFolder.Create(folder.Path("run"));
         foreach (var item in OneOfEach) run.Append(item);
         File.AppendAllText(run.Events, "{\"event\":\"step\",\"st");
-        Assert.Equal(OneOfEach, run.ReadEvents());
+        Assert.Equal(Lines(OneOfEach), Lines(run.ReadEvents()));
         File.WriteAllText(run.Events, "no event\n");
         Assert.StartsWith($"line 1 of {run.Events} is no event of a run: ", Assert.Throws<CheckpointException>(run.ReadEvents).Message, StringComparison.Ordinal);
     }
@@ -62,7 +63,7 @@ public class RunFolderTests
         foreach (var item in OneOfEach) run.Append(item);
         File.AppendAllText(run.Events, "{\"event\":\"st");
         run.RewindEvents(step: 100);
-        Assert.Equal([OneOfEach[0], OneOfEach[1], OneOfEach[4], OneOfEach[5], OneOfEach[6]], run.ReadEvents());
+        Assert.Equal(Lines([OneOfEach[0], OneOfEach[1], OneOfEach[4], OneOfEach[5], OneOfEach[6]]), Lines(run.ReadEvents()));
         run.Append(OneOfEach[2]);
         Assert.Equal(OneOfEach[2], run.ReadEvents()[^1]);
     }
@@ -183,4 +184,7 @@ public class RunFolderTests
     }
 
     private static StepFinished Step(int step) => new(step, 30, 1.0 / step, 1.0 / step, 1e-3, 2, 0.1, 1_000_000) { At = Noon };
+
+    /// <summary>Records with lists in them compare by reference; their lines compare by content.</summary>
+    private static IEnumerable<string> Lines(IEnumerable<TrainingEvent> events) => events.Select(item => JsonSerializer.Serialize(item, TrainingJson.Default.TrainingEvent));
 }
