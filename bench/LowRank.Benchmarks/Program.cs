@@ -6,6 +6,7 @@ using LowRank.Benchmarks;
 var benchmarks = new Dictionary<string, Action<Report>>
 {
     ["files"] = FilesBenchmark.Run,
+    ["hooks"] = HooksBenchmark.Run,
     ["optimizer"] = OptimizerBenchmark.Run,
     ["pictures"] = PicturesBenchmark.Run,
 };

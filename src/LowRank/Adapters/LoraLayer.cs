@@ -81,15 +81,17 @@ public sealed class LoraLayer
         var x = input.to(wide);
         if (dropout > 0 && masks is not null) x = x.mul(Mask(x, masks));
         var (down, up) = (Down.to(wide), Up.to(wide));
-        var sum = shape.IsConvolution ? AddConvolution(x, output.to(wide), down, up, factor) : AddLinear(x, output.to(wide), down, up, factor);
+        var sum = shape.IsConvolution ? AddConvolution(x, output.to(wide), down, up, factor) : AddLinear(x, output, down, up, factor);
         return sum.to(output.dtype).MoveToOuterDisposeScope();
     }
 
-    /// <summary>One product into the output instead of product, scaling and sum: y is read and written once.</summary>
+    /// <summary>One product into the output instead of product, scaling and sum: y is read and written once. Works in the type of <paramref name="x"/>.</summary>
     private static Tensor AddLinear(Tensor x, Tensor y, Tensor down, Tensor up, float factor)
     {
-        var hidden = x.reshape(-1, x.shape[^1]).mm(down.t());                             // (N, r)
-        var sum = y.reshape(-1, y.shape[^1]).addmm(hidden, up.t(), 1f, factor);           // (N, out)
+        var hidden = x.reshape(-1, x.shape[^1]).mm(down.t());        // (N, r)
+        var rows = y.reshape(-1, y.shape[^1]);                       // (N, out)
+        // a cast makes a tensor of our own, which may change in place; the base's own output may not
+        var sum = y.dtype == x.dtype ? rows.addmm(hidden, up.t(), 1f, factor) : rows.to(x.dtype).addmm_(hidden, up.t(), 1f, factor);
         return sum.view(y.shape);
     }
 

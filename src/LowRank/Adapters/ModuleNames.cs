@@ -64,7 +64,7 @@ internal sealed class ModuleNames
     }
 
     /// <summary>How the names that sd-scripts writes for a component begin.</summary>
-    public string KohyaPrefix(string component) => component == "text_encoder" && UsesOriginalNames ? "lora_te1_" : KohyaPrefixes(component)[0];
+    public string KohyaPrefix(string component) => component == "text_encoder" && (UsesOriginalNames || Components.Contains("text_encoder_2")) ? "lora_te1_" : KohyaPrefixes(component)[0];
 
     /// <summary>The name diffusers writes.</summary>
     public static string Peft(string component, string path) => $"{component}.{(IsTextEncoder(component) ? WithTextModel(path) : path)}";

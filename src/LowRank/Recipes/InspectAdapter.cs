@@ -80,7 +80,7 @@ public static class InspectAdapter
         return new()
         {
             ["A1111"] = Answer(AdapterConvention.Kohya),
-            ["ComfyUI"] = Answer(AdapterConvention.Kohya, AdapterConvention.AttentionProcessors),
+            ["ComfyUI"] = Answer(AdapterConvention.Kohya, AdapterConvention.Lycoris, AdapterConvention.AttentionProcessors),
             ["diffusers"] = mixed ? "in part" : bare ? "no" : Answer(AdapterConvention.Kohya, AdapterConvention.Peft, AdapterConvention.Diffusers, AdapterConvention.AttentionProcessors),
             ["kohya"] = Answer(AdapterConvention.Kohya, AdapterConvention.Lycoris),
             ["PEFT"] = conventions is [AdapterConvention.Peft] && file.Modules.All(module => module.Name.StartsWith("base_model.model.", StringComparison.Ordinal)) ? "yes" : "no",

@@ -27,7 +27,7 @@ public class InspectAdapterTests
 
     [Theory]
     [InlineData("sd1_kohya_fp16.safetensors", "kohya", "A1111 yes, ComfyUI yes, diffusers yes, kohya yes, PEFT no")]
-    [InlineData("sd1_lycoris.safetensors", "LyCORIS", "A1111 no, ComfyUI no, diffusers no, kohya yes, PEFT no")]
+    [InlineData("sd1_lycoris.safetensors", "LyCORIS", "A1111 no, ComfyUI yes, diffusers no, kohya yes, PEFT no")]
     [InlineData("sd1_diffusers_peft_folded.safetensors", "PEFT", "A1111 no, ComfyUI no, diffusers yes, kohya no, PEFT no")]
     [InlineData("sd1_diffusers_mixed.safetensors", "PEFT+diffusers 2023", "A1111 no, ComfyUI no, diffusers in part, kohya no, PEFT no")]
     [InlineData("sd1_diffusers_2023.safetensors", "attention-processor+diffusers 2023", "A1111 no, ComfyUI no, diffusers yes, kohya no, PEFT no")]
