@@ -19,7 +19,7 @@ public sealed record NoiseScheduleOptions
     /// <summary>Noise variance of the last timestep, in (0, 1).</summary>
     public double BetaEnd { get; init; } = 0.02;
 
-    /// <summary>linear, scaled_linear, squaredcos_cap_v2 (cosine) or sigmoid.</summary>
+    /// <summary>linear, scaled_linear, squaredcos_cap_v2 (cosine), sigmoid or laplace.</summary>
     public string BetaSchedule { get; init; } = "linear";
 
     /// <summary>Noise variances given one by one; they replace the formula.</summary>

@@ -24,7 +24,7 @@ public class ImageGeneratorTests
         Tensor Make()
         {
             using var streams = new RandomStreams(4);
-            return Generator(family).Latents(Request, streams["preview"]);
+            return Generator(family).Latents(Request, streams["preview"], TestContext.Current.CancellationToken);
         }
         var first = Make();
         LeakGuard.AssertNothingLeft(() =>
@@ -79,9 +79,9 @@ public class ImageGeneratorTests
     {
         using var family = Open("sd1");
         using var streams = new RandomStreams(4);
-        var error = Assert.Throws<OptionsException>(() => Generator(family).Latents(Request with { Image = zeros(1, 3, 32, 64) }, streams["preview"]));
+        var error = Assert.Throws<OptionsException>(() => Generator(family).Latents(Request with { Image = zeros(1, 3, 32, 64) }, streams["preview"], TestContext.Current.CancellationToken));
         Assert.Equal("a picture or mask is 64 x 32, the pictures to make are 64 x 64; resize it first", error.Message);
-        error = Assert.Throws<OptionsException>(() => Generator(family).Latents(Request with { Image = zeros(3, 3, 64, 64) }, streams["preview"]));
+        error = Assert.Throws<OptionsException>(() => Generator(family).Latents(Request with { Image = zeros(3, 3, 64, 64) }, streams["preview"], TestContext.Current.CancellationToken));
         Assert.Equal("3 pictures or masks for 1 prompts; give one, or one for each", error.Message);
     }
 
@@ -95,7 +95,7 @@ public class ImageGeneratorTests
         var image = Formula.Noise("image", [1, 3, 64, 64], 1, 0.5);
         var mask = zeros(1, 1, 64, 64);
         mask[.., .., 32.., ..] = 1;
-        var kept = Generator(family).Latents(Request with { Image = image, Mask = mask }, streams["preview"]);
+        var kept = Generator(family).Latents(Request with { Image = image, Mask = mask }, streams["preview"], TestContext.Current.CancellationToken);
         var encoded = family.EncodeImages(image, same["preview"]);
         TensorAssert.Equal(encoded[.., .., ..4, ..], kept[.., .., ..4, ..]);
         Assert.False(encoded[.., .., 4.., ..].equal(kept[.., .., 4.., ..]).all().item<bool>());
@@ -109,7 +109,7 @@ public class ImageGeneratorTests
         Tensor Make(Guidance guidance)
         {
             using var streams = new RandomStreams(4);
-            return Generator(family).Latents(Request with { Guidance = guidance }, streams["preview"]);
+            return Generator(family).Latents(Request with { Guidance = guidance }, streams["preview"], TestContext.Current.CancellationToken);
         }
         TensorAssert.Equal(Make(new Guidance(1)), Make(new Guidance(7) { Stop = 0 }));
         Assert.False(Make(new Guidance(1)).equal(Make(new Guidance(7))).all().item<bool>());

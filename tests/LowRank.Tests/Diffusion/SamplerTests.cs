@@ -31,7 +31,7 @@ public class SamplerTests
         return (x - level.Alpha * latents) / level.Sigma;
     }
 
-    private static SamplerRun Run(Tensor latents, Action<int>? onCall = null, CancellationToken cancellation = default) => new()
+    private static SamplerRun Run(Tensor latents, Action<int>? onCall = null, CancellationTokenSource? stop = null) => new()
     {
         Predict = (x, timestep) => Ideal(x, timestep, latents),
         Noise = () => Formula.Noise("draw", latents.shape, 5),
@@ -40,7 +40,7 @@ public class SamplerTests
             onCall?.Invoke(call);
             return x;
         },
-        Cancellation = cancellation,
+        Cancellation = stop?.Token ?? default,
     };
 
     [Theory, MemberData(nameof(Names))]
@@ -100,7 +100,7 @@ public class SamplerTests
         {
             last = call;
             if (call == 3) source.Cancel();
-        }, source.Token)));
+        }, source)));
         Assert.Equal(3, last);
     }
 

@@ -51,7 +51,7 @@ public class PipelineGoldenTests
             },
         };
         using var unused = new Generator(0);
-        var latents = generator.Latents(run.Request(family), unused);
+        var latents = generator.Latents(run.Request(family), unused, TestContext.Current.CancellationToken);
 
         Assert.Equal(run.Json.GetProperty("draws").GetArrayLength(), draws);
         TensorAssert.Close(golden.Tensor(key + ".timesteps"), tensor(timesteps.ToArray()), 1e-5, 2e-3, key + ".timesteps");
