@@ -59,8 +59,15 @@ public static class Generate
             };
             var request = new GenerationRequest
             {
-                Prompts = [options.Prompt], NegativePrompts = options.NegativePrompt is { } negative ? [negative] : null, Height = size.Height, Width = size.Width,
-                Steps = options.Steps, Guidance = new Guidance(options.Guidance, options.GuidanceRescale), Strength = options.NoiseStrength, Image = pixelsOfImage, Mask = mask,
+                Prompts = [options.Prompt],
+                NegativePrompts = options.NegativePrompt is { } negative ? [negative] : null,
+                Height = size.Height,
+                Width = size.Width,
+                Steps = options.Steps,
+                Guidance = new Guidance(options.Guidance, options.GuidanceRescale),
+                Strength = options.NoiseStrength,
+                Image = pixelsOfImage,
+                Mask = mask,
             };
             using var latents = generator.Latents(request, streams["preview"], cancellation);
             using var pixels = generator.Decode(latents);
@@ -123,8 +130,20 @@ public static class Generate
     /// <summary>What web UIs call a sampler.</summary>
     private static string Title(string sampler) => sampler switch
     {
-        "ddim" => "DDIM", "euler" => "Euler", "euler-a" => "Euler a", "heun" => "Heun", "dpmpp-2m" => "DPM++ 2M", "dpmpp-2m-karras" => "DPM++ 2M Karras",
-        "unipc" => "UniPC", "lcm" => "LCM", "pndm" => "PLMS", "dpm2" => "DPM2", "dpm2-a" => "DPM2 a", "dpmpp-sde" => "DPM++ SDE", "lms" => "LMS", _ => sampler.ToUpperInvariant(),
+        "ddim" => "DDIM",
+        "euler" => "Euler",
+        "euler-a" => "Euler a",
+        "heun" => "Heun",
+        "dpmpp-2m" => "DPM++ 2M",
+        "dpmpp-2m-karras" => "DPM++ 2M Karras",
+        "unipc" => "UniPC",
+        "lcm" => "LCM",
+        "pndm" => "PLMS",
+        "dpm2" => "DPM2",
+        "dpm2-a" => "DPM2 a",
+        "dpmpp-sde" => "DPM++ SDE",
+        "lms" => "LMS",
+        _ => sampler.ToUpperInvariant(),
     };
 
     /// <summary>The "parameters" text that web UIs read from pictures.</summary>
@@ -153,7 +172,10 @@ public static class Generate
                 using var file = AdapterFile.Open(use.File);
                 var set = AdapterSet.Load(components, file, new AdapterLoadOptions
                 {
-                    Strength = use.Strength, AllowUnmatched = options.AllowUnmatched, Model = $"{options.Model} ({family.Name})", BaseVersion = family.BaseVersion,
+                    Strength = use.Strength,
+                    AllowUnmatched = options.AllowUnmatched,
+                    Model = $"{options.Model} ({family.Name})",
+                    BaseVersion = family.BaseVersion,
                 });
                 sets.Add(set);
                 foreach (var warning in set.Warnings) warn($"{use.File}: {warning}");

@@ -64,8 +64,12 @@ internal sealed class Previews
                 using var streams = new RandomStreams(options.Seed + pictures.Count);
                 var request = new GenerationRequest
                 {
-                    Prompts = [prompt], NegativePrompts = negative is null ? null : [negative], Height = family.DefaultSize, Width = family.DefaultSize,
-                    Steps = options.Preview.Steps, Guidance = new Guidance(options.Preview.Guidance),
+                    Prompts = [prompt],
+                    NegativePrompts = negative is null ? null : [negative],
+                    Height = family.DefaultSize,
+                    Width = family.DefaultSize,
+                    Steps = options.Preview.Steps,
+                    Guidance = new Guidance(options.Preview.Guidance),
                 };
                 using var latents = generator.Latents(request, streams["preview"], cancellation);
                 using var pixels = generator.Decode(latents);

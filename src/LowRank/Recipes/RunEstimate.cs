@@ -44,11 +44,19 @@ internal static class RunEstimate
         var uses = data.Images.Sum(image => image.Repeats);
         return new TrainingPlan
         {
-            Model = options.Model, Family = family.Description, ModelParameters = denoiser.parameters().Sum(parameter => parameter.numel()), Data = data.Report,
-            Modules = adapter.Layers.Count, Parameters = trained, AdapterBytes = trained * (options.Save.Precision == SavePrecision.Fp32 ? 4 : 2),
-            Steps = training.Steps, PicturesPerStep = training.BatchSize * training.Accumulation, Epochs = (double)training.Steps * training.BatchSize * training.Accumulation / uses,
+            Model = options.Model,
+            Family = family.Description,
+            ModelParameters = denoiser.parameters().Sum(parameter => parameter.numel()),
+            Data = data.Report,
+            Modules = adapter.Layers.Count,
+            Parameters = trained,
+            AdapterBytes = trained * (options.Save.Precision == SavePrecision.Fp32 ? 4 : 2),
+            Steps = training.Steps,
+            PicturesPerStep = training.BatchSize * training.Accumulation,
+            Epochs = (double)training.Steps * training.BatchSize * training.Accumulation / uses,
             MemoryBytes = Environment.WorkingSet + (long)(outputs * KeptPerOutput) + trained * 16 + weights / 100,
-            SecondsPerStep = watch.Elapsed.TotalSeconds * StepPerForward * training.Accumulation, Output = options.Output,
+            SecondsPerStep = watch.Elapsed.TotalSeconds * StepPerForward * training.Accumulation,
+            Output = options.Output,
         };
     }
 

@@ -125,8 +125,13 @@ public static class TrainLora
         }
         return new TrainLoraResult
         {
-            Finished = finished, Steps = loop.Position.Step, Seconds = watch.Elapsed.TotalSeconds, Adapter = folder.Adapter,
-            BeforeAfter = folder.BeforeAfter, LossPlot = folder.LossPlot, ExamplePrompt = previews.Prompts[0],
+            Finished = finished,
+            Steps = loop.Position.Step,
+            Seconds = watch.Elapsed.TotalSeconds,
+            Adapter = folder.Adapter,
+            BeforeAfter = folder.BeforeAfter,
+            LossPlot = folder.LossPlot,
+            ExamplePrompt = previews.Prompts[0],
         };
 
         MicroBatchLoss Score(long micro)

@@ -75,7 +75,14 @@ public sealed class AdapterFileTests : IDisposable
         using var set = Trained();
         AdapterWriter.Write(folder.Path("mine.safetensors"), set, new()
         {
-            Base = "icons-64", BaseVersion = "sd_v1", Seed = 7, Steps = 600, Targets = ["all"], Resolution = (64, 64), PredictionType = "epsilon", Options = "rank = 3",
+            Base = "icons-64",
+            BaseVersion = "sd_v1",
+            Seed = 7,
+            Steps = 600,
+            Targets = ["all"],
+            Resolution = (64, 64),
+            PredictionType = "epsilon",
+            Options = "rank = 3",
         });
         using var file = SafetensorsReader.Open(folder.Path("mine.safetensors"));
         Assert.Equal(
@@ -92,12 +99,31 @@ public sealed class AdapterFileTests : IDisposable
         Assert.Equal(3f, file.Read("lora_net_wide.alpha").to(ScalarType.Float32).item<float>());
         var expected = new Dictionary<string, string>
         {
-            ["lowrank.version"] = AdapterMetadata.Version, ["lowrank.rank"] = "2, 3", ["lowrank.alpha"] = "1.5, 3", ["lowrank.targets"] = """["all"]""",
-            ["lowrank.base"] = "icons-64", ["lowrank.base_version"] = "sd_v1", ["lowrank.seed"] = "7", ["lowrank.steps"] = "600", ["lowrank.options"] = "rank = 3",
-            ["modelspec.sai_model_spec"] = "1.0.1", ["modelspec.architecture"] = "stable-diffusion-v1/lora", ["modelspec.implementation"] = "diffusers",
-            ["modelspec.title"] = "mine", ["modelspec.resolution"] = "64x64", ["modelspec.prediction_type"] = "epsilon",
-            ["ss_network_module"] = "networks.lora", ["ss_network_dim"] = "3", ["ss_network_alpha"] = "1.5", ["ss_network_args"] = """{"conv_alpha":"3.0","conv_dim":"2"}""",
-            ["ss_output_name"] = "mine", ["ss_base_model_version"] = "sd_v1", ["ss_v2"] = "False", ["ss_seed"] = "7", ["ss_steps"] = "600", ["ss_resolution"] = "(64, 64)",
+            ["lowrank.version"] = AdapterMetadata.Version,
+            ["lowrank.rank"] = "2, 3",
+            ["lowrank.alpha"] = "1.5, 3",
+            ["lowrank.targets"] = """["all"]""",
+            ["lowrank.base"] = "icons-64",
+            ["lowrank.base_version"] = "sd_v1",
+            ["lowrank.seed"] = "7",
+            ["lowrank.steps"] = "600",
+            ["lowrank.options"] = "rank = 3",
+            ["modelspec.sai_model_spec"] = "1.0.1",
+            ["modelspec.architecture"] = "stable-diffusion-v1/lora",
+            ["modelspec.implementation"] = "diffusers",
+            ["modelspec.title"] = "mine",
+            ["modelspec.resolution"] = "64x64",
+            ["modelspec.prediction_type"] = "epsilon",
+            ["ss_network_module"] = "networks.lora",
+            ["ss_network_dim"] = "3",
+            ["ss_network_alpha"] = "1.5",
+            ["ss_network_args"] = """{"conv_alpha":"3.0","conv_dim":"2"}""",
+            ["ss_output_name"] = "mine",
+            ["ss_base_model_version"] = "sd_v1",
+            ["ss_v2"] = "False",
+            ["ss_seed"] = "7",
+            ["ss_steps"] = "600",
+            ["ss_resolution"] = "(64, 64)",
             ["sshs_model_hash"] = file.Metadata["sshs_model_hash"],
         };
         Assert.Equal(expected.OrderBy(item => item.Key, StringComparer.Ordinal), file.Metadata.OrderBy(item => item.Key, StringComparer.Ordinal));

@@ -26,7 +26,8 @@ internal static class GoldenTraining
             "inverse_sqrt" => (new LearningRateSchedule.InverseSqrt(json.TryGetProperty("timescale", out var scale) ? scale.GetInt64() : null) { WarmupSteps = warmup }, ["timescale"]),
             "cosine_with_min_lr" => (new LearningRateSchedule.Cosine(Total(), Number(json, "cycles", 0.5), Number(json, "min_lr_rate", 0)) { WarmupSteps = warmup }, ["cycles", "min_lr_rate"]),
             "warmup_stable_decay" => (new LearningRateSchedule.WarmupStableDecay(json.GetProperty("stable").GetInt64(), json.GetProperty("decay").GetInt64(),
-                Number(json, "min_lr_ratio", 0)) { WarmupSteps = warmup }, ["stable", "decay", "min_lr_ratio"]),
+                Number(json, "min_lr_ratio", 0))
+            { WarmupSteps = warmup }, ["stable", "decay", "min_lr_ratio"]),
             "piecewise_constant" => (new LearningRateSchedule.Piecewise([.. json.GetProperty("rules").EnumerateArray().Select(Piece)]), ["rules"]),
             "rex" => (new LearningRateSchedule.Rex(Total()), []),
             "one_cycle" => (new LearningRateSchedule.OneCycle(Total(), Number(json, "pct_start", 0.3), Number(json, "div", 25), Number(json, "final_div", 1e4)), ["pct_start", "div", "final_div"]),
