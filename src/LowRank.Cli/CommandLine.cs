@@ -45,7 +45,11 @@ internal static class CommandLine
 
     private static int Explain(Exception problem, Screen screen, bool verbose)
     {
-        if (problem is OperationCanceledException) return Interrupted;
+        if (problem is OperationCanceledException)
+        {
+            screen.Error.WriteLine("stopped before there was anything to save");
+            return Interrupted;
+        }
         screen.Error.WriteLine(problem is LowRankException ? problem.Message : $"{problem.GetType().Name}: {FirstLine(problem.Message)}");
         if (verbose) screen.Error.WriteLine(problem);
         else if (problem is not LowRankException) screen.Error.WriteLine("this is not an error we foresaw; run again with --verbose to see where it came from");

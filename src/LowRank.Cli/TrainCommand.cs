@@ -44,9 +44,9 @@ internal static class TrainCommand
         }
         screen.Line(string.Create(CultureInfo.InvariantCulture, $" done in {Words.Duration(result.Seconds)}\n"));
         screen.Row("adapter", $"{result.Adapter}   {Words.Size(new FileInfo(result.Adapter).Length)}, {options.Save.Format.ToString().ToLowerInvariant()} keys");
-        screen.Row("look", $"{result.BeforeAfter}   same prompts and seeds without and with the adapter");
+        if (result.BeforeAfter is { } sheet) screen.Row("look", $"{sheet}   same prompts and seeds without and with the adapter");
         screen.Row("loss", result.LossPlot);
-        screen.Row("next", $"lora generate --model {options.Model} --adapter {result.Adapter} --prompt \"{result.ExamplePrompt}\" --output pictures");
+        screen.Row("next", $"lora generate --model {options.Model} --adapter {result.Adapter} --prompt \"{result.ExamplePrompt ?? "…"}\" --output pictures");
         return CommandLine.Done;
     }
 
@@ -81,6 +81,7 @@ internal static class TrainCommand
                     Print(screen, started.Plan, options);
                     if (started.FirstStep > 0) screen.Row("resumes", $"after step {started.FirstStep}");
                     break;
+                case PictureEncoded picture: Encoded(picture); break;
                 case StepFinished step: Step(step); break;
                 case PreviewWritten preview: Plain($" preview at step {preview.Step}: {preview.Path}"); break;
                 case RunSaved saved: Plain($" saved at step {saved.Step}: {saved.Path}"); break;
@@ -96,6 +97,13 @@ internal static class TrainCommand
         {
             screen.EndLive();
             screen.Line(line);
+        }
+
+        private void Encoded(PictureEncoded picture)
+        {
+            var text = $" encoding pictures {picture.Picture}/{picture.Pictures}";
+            if (screen.IsTerminal) screen.Live(text);
+            else if (picture.Picture == picture.Pictures || picture.Picture % 100 == 0) screen.Line(text);
         }
 
         private void Step(StepFinished step)

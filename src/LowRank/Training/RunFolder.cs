@@ -51,9 +51,17 @@ public sealed class RunFolder
     /// <exception cref="OptionsException">The folder holds a run, cannot be written, or the disk is too full.</exception>
     public static RunFolder Create(string path, long neededBytes = 0)
     {
+        var run = ForNew(path);
+        run.RequireWritable(neededBytes);
+        return run;
+    }
+
+    /// <summary>The folder of a new run, not made yet.</summary>
+    /// <exception cref="OptionsException">The folder holds a run.</exception>
+    public static RunFolder ForNew(string path)
+    {
         var run = new RunFolder(path);
         run.RefuseUsed();
-        run.RequireWritable(neededBytes);
         return run;
     }
 
@@ -149,6 +157,15 @@ public sealed class RunFolder
     public void KeepNewest(int keep)
     {
         foreach (var step in SavedSteps().SkipLast(keep)) System.IO.File.Delete(SavedAdapter(step));
+    }
+
+    /// <summary>Removes what a new run writes before its first save, and the folder where nothing else is in it: as if it had never begun.</summary>
+    internal void RemoveTraces()
+    {
+        System.IO.File.Delete(Recipe);
+        System.IO.File.Delete(Events);
+        if (Directory.Exists(TensorBoard)) Directory.Delete(TensorBoard, recursive: true);
+        if (!Directory.EnumerateFileSystemEntries(Path).Any()) Directory.Delete(Path);
     }
 
     private void RefuseUsed()

@@ -8,6 +8,7 @@ namespace LowRank.Training;
 /// </summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "event")]
 [JsonDerivedType(typeof(RunStarted), "started")]
+[JsonDerivedType(typeof(PictureEncoded), "encoded")]
 [JsonDerivedType(typeof(StepFinished), "step")]
 [JsonDerivedType(typeof(PreviewWritten), "preview")]
 [JsonDerivedType(typeof(RunSaved), "saved")]
@@ -26,6 +27,11 @@ public abstract record TrainingEvent
 /// <param name="Plan">What is going to happen.</param>
 /// <param name="FirstStep">Steps already made: 0, or where a resumed run goes on.</param>
 public sealed record RunStarted(TrainingPlan Plan, long FirstStep) : TrainingEvent;
+
+/// <summary>A picture was turned into latents, before the first step. Those found in the cache are not told of.</summary>
+/// <param name="Picture">Which, from 1.</param>
+/// <param name="Pictures">How many there are, mirrored ones counted.</param>
+public sealed record PictureEncoded(int Picture, int Pictures) : TrainingEvent;
 
 /// <summary>One optimizer update.</summary>
 /// <param name="Step">Updates made so far, this one included: 1 is the first.</param>

@@ -85,7 +85,7 @@ internal sealed class TinyTraining : IDisposable
     }
 
     public TrainingState State(IReadOnlyDictionary<string, string>? named = null) =>
-        TrainingState.Of(Loop, Streams, new SamplerState(1, 2, Loop.Position.MicroBatches, [1], [2], [3]), named ?? new Dictionary<string, string>());
+        TrainingState.Of(Loop, Streams.Save(), new SamplerState(1, 2, Loop.Position.MicroBatches, [1], [2], [3]), named ?? new Dictionary<string, string>());
 
     public void Dispose()
     {
