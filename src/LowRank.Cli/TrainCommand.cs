@@ -53,7 +53,7 @@ internal static class TrainCommand
     internal static void Print(Screen screen, TrainingPlan plan, TrainLoraOptions options)
     {
         var training = options.Training;
-        screen.Row("model", string.Create(CultureInfo.InvariantCulture, $"{plan.Model}: {plan.Family}, {plan.ModelParameters / 1e6:F1} M parameters"));
+        screen.Row("model", $"{plan.Model}: {plan.Family}");
         screen.Row("data", string.Join('\n', plan.Data.Lines()));
         screen.Row("adapter", string.Create(CultureInfo.InvariantCulture,
             $"lora, rank {options.Adapter.Rank}, alpha {options.Adapter.Alpha ?? options.Adapter.Rank}: {plan.Modules} modules ({string.Join(", ", options.Adapter.Targets)}), {plan.Parameters / 1e6:F2} M parameters, {Words.Size(plan.AdapterBytes)}"));
