@@ -38,7 +38,7 @@ public sealed class LoraLayer
     public double Alpha { get; }
 
     /// <summary>alpha / rank.</summary>
-    public double Scale => Alpha / Rank;
+    internal double Scale => Alpha / Rank;
 
     /// <summary>A: (r, in), or (r, in, kh, kw) for a convolution; float32.</summary>
     public Tensor Down { get; }

@@ -74,7 +74,7 @@ internal sealed class StableDiffusionXL : UnetFamily
     public override Conditioning WithSizes(Conditioning conditioning, IReadOnlyList<SizeCondition> sizes)
     {
         if (sizes.Count != conditioning.Hidden.size(0)) throw new ArgumentException(Invariant($"{sizes.Count} sizes for {conditioning.Hidden.size(0)} pictures; give one for each"), nameof(sizes));
-        var values = sizes.SelectMany(size => (float[])[size.OriginalHeight, size.OriginalWidth, size.CropTop, size.CropLeft, size.TargetHeight, size.TargetWidth]).ToArray();
+        var values = sizes.SelectMany(size => size.Values.Select(value => (float)value)).ToArray();
         return new Conditioning
         {
             Hidden = conditioning.Hidden.alias(),

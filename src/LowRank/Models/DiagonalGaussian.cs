@@ -7,7 +7,7 @@ namespace LowRank.Models;
 /// What a variational autoencoder says of a picture: an independent normal distribution for every latent (Kingma and Welling 2014, appendix B).
 /// Owns its tensors.
 /// </summary>
-public sealed class DiagonalGaussian : IDisposable
+internal sealed class DiagonalGaussian : IDisposable
 {
     private const double SmallestLogVariance = -30, LargestLogVariance = 20;
 
