@@ -74,12 +74,11 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     {
         if (reached is not var (loop, streams, data)) return;
         var step = loop.Position.Step;
+        keep = true;
+        using (var state = TrainingState.Of(loop, streams, data, fixedOptions)) state.Save(Folder.State, KeptStates);
         var path = Folder.SavedAdapter(step);
         writeAdapter(path, step);
-        keep = true;
         Folder.KeepNewest(options.Training.Keep);
-        using var state = TrainingState.Of(loop, streams, data, fixedOptions);
-        state.Save(Folder.State, KeptStates);
         Report(new RunSaved(step, path));
     }
 

@@ -58,7 +58,7 @@ public sealed class RunFolder
 
     /// <summary>The folder of a new run, not made yet.</summary>
     /// <exception cref="OptionsException">The folder holds a run.</exception>
-    public static RunFolder ForNew(string path)
+    internal static RunFolder ForNew(string path)
     {
         var run = new RunFolder(path);
         run.RefuseUsed();

@@ -42,9 +42,17 @@ public sealed class RunStarted : TrainingEvent
 }
 
 /// <summary>A picture was turned into latents, before the first step. Those found in the cache are not told of.</summary>
-/// <param name="Picture">Which, from 1.</param>
-/// <param name="Pictures">How many there are, mirrored ones counted.</param>
-public sealed record PictureEncoded(int Picture, int Pictures) : TrainingEvent;
+public sealed class PictureEncoded : TrainingEvent
+{
+    [JsonConstructor]
+    internal PictureEncoded(int picture, int pictures) => (Picture, Pictures) = (picture, pictures);
+
+    /// <summary>Which, from 1.</summary>
+    public int Picture { get; }
+
+    /// <summary>How many there are, mirrored ones counted.</summary>
+    public int Pictures { get; }
+}
 
 /// <summary>One optimizer update.</summary>
 public sealed class StepFinished : TrainingEvent
