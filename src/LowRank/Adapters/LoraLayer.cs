@@ -1,4 +1,3 @@
-using TorchSharp;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
@@ -38,7 +37,7 @@ public sealed class LoraLayer
     public double Alpha { get; }
 
     /// <summary>alpha / rank.</summary>
-    public double Scale => Alpha / Rank;
+    internal double Scale => Alpha / Rank;
 
     /// <summary>A: (r, in), or (r, in, kh, kw) for a convolution; float32.</summary>
     public Tensor Down { get; }

@@ -34,10 +34,10 @@ public sealed class RunFolder
     public string TensorBoard => File("tensorboard");
 
     /// <summary>Folder of what a resume needs.</summary>
-    public string State => File("state");
+    internal string State => File("state");
 
     /// <summary>Folder of cached latents and text states.</summary>
-    public string Cache => File("cache");
+    internal string Cache => File("cache");
 
     /// <summary>The adapter saved after a step: adapter-000200.safetensors.</summary>
     public string SavedAdapter(long step) => File($"adapter-{Number(step)}.safetensors");
@@ -49,7 +49,7 @@ public sealed class RunFolder
     /// <param name="path">The folder. It may exist and hold other files, but no run.</param>
     /// <param name="neededBytes">Estimate of everything that the run will write, so that a full disk shows now.</param>
     /// <exception cref="OptionsException">The folder holds a run, cannot be written, or the disk is too full.</exception>
-    public static RunFolder Create(string path, long neededBytes = 0)
+    internal static RunFolder Create(string path, long neededBytes = 0)
     {
         var run = new RunFolder(path);
         run.RefuseUsed();
@@ -72,7 +72,7 @@ public sealed class RunFolder
 
     /// <summary>Tries what the run will do: makes the folder, writes a file and flushes it, asks for the free space.</summary>
     /// <exception cref="OptionsException">It does not work, with the reason.</exception>
-    public void RequireWritable(long neededBytes)
+    internal void RequireWritable(long neededBytes)
     {
         try
         {
@@ -104,7 +104,7 @@ public sealed class RunFolder
     }
 
     /// <summary>Adds an event as one line, on disk before this returns.</summary>
-    public void Append(TrainingEvent @event)
+    internal void Append(TrainingEvent @event)
     {
         var line = JsonSerializer.SerializeToUtf8Bytes(@event, TrainingJson.Default.TrainingEvent);
         using var stream = new FileStream(Events, FileMode.Append, FileAccess.Write, FileShare.ReadWrite);
@@ -128,7 +128,7 @@ public sealed class RunFolder
     /// Cuts the log back to the state that a resumed run goes on from: the events of steps after it are taken out, because these steps
     /// are made again. An unfinished last line goes with them.
     /// </summary>
-    public void RewindEvents(long step)
+    internal void RewindEvents(long step)
     {
         var kept = ReadEvents().Where(item => item switch
         {
@@ -146,7 +146,7 @@ public sealed class RunFolder
         [.. Directory.GetFiles(Path, "adapter-*.safetensors").Select(StepOf).OfType<long>().Order()];
 
     /// <summary>Removes all but the newest <paramref name="keep"/> saved adapters.</summary>
-    public void KeepNewest(int keep)
+    internal void KeepNewest(int keep)
     {
         foreach (var step in SavedSteps().SkipLast(keep)) System.IO.File.Delete(SavedAdapter(step));
     }

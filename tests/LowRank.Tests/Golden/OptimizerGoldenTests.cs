@@ -1,7 +1,6 @@
 using System.Text.Json;
 using LowRank.Testing;
 using LowRank.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;

@@ -3,7 +3,6 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using LowRank.Adapters;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;
