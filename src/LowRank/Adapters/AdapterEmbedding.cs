@@ -1,5 +1,4 @@
 using LowRank.Foundation;
-using static TorchSharp.torch;
 
 namespace LowRank.Adapters;
 

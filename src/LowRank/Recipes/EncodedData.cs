@@ -1,7 +1,6 @@
 using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Recipes;

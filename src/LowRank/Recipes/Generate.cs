@@ -6,7 +6,6 @@ using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Recipes;

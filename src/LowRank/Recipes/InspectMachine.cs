@@ -2,7 +2,6 @@ using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics.X86;
 using LowRank.Foundation;
-using LowRank.Images;
 using TorchSharp;
 
 namespace LowRank.Recipes;

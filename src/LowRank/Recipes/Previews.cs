@@ -5,8 +5,6 @@ using LowRank.Diffusion.Samplers;
 using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Training;
-using TorchSharp;
-using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 

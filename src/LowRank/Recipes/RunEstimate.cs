@@ -3,7 +3,6 @@ using LowRank.Adapters;
 using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Recipes;

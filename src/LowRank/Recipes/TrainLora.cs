@@ -5,7 +5,6 @@ using LowRank.Diffusion;
 using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Recipes;

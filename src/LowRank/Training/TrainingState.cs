@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using LowRank.Data;
 using LowRank.Foundation;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;

@@ -1,9 +1,7 @@
 using LowRank.Data;
 using LowRank.Foundation;
 using LowRank.Images;
-using LowRank.Testing;
 using LowRank.Tests.Images;
-using TorchSharp;
 
 namespace LowRank.Tests.Data;
 

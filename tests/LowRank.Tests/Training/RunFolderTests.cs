@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using System.Text.Json;
 using LowRank.Data;
 using LowRank.Foundation;
 using LowRank.Testing;

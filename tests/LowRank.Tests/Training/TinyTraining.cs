@@ -5,7 +5,6 @@ using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Training;
