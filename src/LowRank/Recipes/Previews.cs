@@ -4,7 +4,6 @@ using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
 using LowRank.Foundation;
 using LowRank.Images;
-using LowRank.Training;
 
 namespace LowRank.Recipes;
 

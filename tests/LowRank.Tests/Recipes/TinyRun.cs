@@ -1,7 +1,6 @@
 using LowRank.Adapters;
 using LowRank.Data;
 using LowRank.Foundation;
-using LowRank.Images;
 using LowRank.Recipes;
 using LowRank.Testing;
 using LowRank.Tests.Images;
