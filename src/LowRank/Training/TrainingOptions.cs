@@ -103,9 +103,23 @@ public sealed record TrainingOptions
         Check(MinTimestep is >= 0 && MaxTimestep <= 999 && MinTimestep <= MaxTimestep, $"min_timestep: {MinTimestep} to max_timestep {MaxTimestep}; must be a range within 0 to 999");
         Check(SaveEvery >= 0, $"save_every: {SaveEvery}; must be 0 (only at the end) or more");
         Check(Keep >= 1, $"keep: {Keep}; must be 1 or more");
+        CheckCombinations(Check);
         Check(CacheFolder is null || Cache == CacheKind.Disk, $"cache_folder: {CacheFolder}; does nothing without cache = \"disk\"");
+        CheckCombinations(Check);
         Check(CacheFolder is null || CacheFolder.Trim().Length > 0, $"cache_folder: empty; must be a folder");
         return problems;
+    }
+
+    private delegate void Checking(bool good, FormattableString problem);
+
+    /// <summary>A value that was set for a rule or schedule that is not in use would do nothing, and nobody would know.</summary>
+    private void CheckCombinations(Checking check)
+    {
+        var usual = new TrainingOptions();
+        check(Schedule == LearningRateShape.CosineWithRestarts || Cycles == usual.Cycles, $"cycles: {Cycles}; does nothing without schedule = \"cosine-with-restarts\"");
+        check(Schedule == LearningRateShape.Polynomial || Power == usual.Power, $"power: {Power}; does nothing without schedule = \"polynomial\"");
+        check(Optimizer == OptimizerKind.Adamw || (Beta1, Beta2, Epsilon) == (usual.Beta1, usual.Beta2, usual.Epsilon), $"beta1, beta2, epsilon: do nothing without optimizer = \"adamw\"");
+        check(Optimizer == OptimizerKind.Sgd || Momentum == usual.Momentum, $"momentum: {Momentum}; does nothing without optimizer = \"sgd\"");
     }
 
     /// <summary>The update rule of these options, with a state of zeros. The caller disposes it; the parameters stay their owner's.</summary>

@@ -27,18 +27,8 @@ public sealed class TrainLoraTests : IDisposable
         Assert.True(losses.TakeLast(20).Average() < 0.8 * losses.Take(20).Average(), string.Join(' ', losses));
     }
 
-    [Fact]
-    public void Two_runs_give_the_same_bytes_and_another_seed_does_not()
-    {
-        TinyRun.Train(run.Options with { Output = run.Path("one") });
-        TinyRun.Train(run.Options with { Output = run.Path("two") });
-        TinyRun.Train(run.Options with { Output = run.Path("three"), Seed = 6 });
-        Assert.Equal(File.ReadAllBytes(run.Path("one", "adapter.safetensors")), File.ReadAllBytes(run.Path("two", "adapter.safetensors")));
-        Assert.NotEqual(TinyRun.Tensors(run.Path("one", "adapter.safetensors")), TinyRun.Tensors(run.Path("three", "adapter.safetensors")));
-    }
-
     [Theory, InlineData(1), InlineData(2), InlineData(3)]
-    public void A_run_that_was_stopped_and_resumed_gives_the_bytes_of_an_uninterrupted_one(int stopAfter)
+    public void A_run_that_was_stopped_and_resumed_leaves_the_files_of_an_uninterrupted_one(int stopAfter)
     {
         // everything that draws: cut, mirroring, captions, dropout, two micro-batches a step
         var options = run.Options with
