@@ -70,38 +70,9 @@ public sealed class RunFolder
             """);
     }
 
-    /// <summary>Tries what the run will do: makes the folder, writes a file and flushes it, asks for the free space.</summary>
+    /// <summary>Tries what the run will do: see <see cref="OutputFolder"/>.</summary>
     /// <exception cref="OptionsException">It does not work, with the reason.</exception>
-    internal void RequireWritable(long neededBytes)
-    {
-        try
-        {
-            Directory.CreateDirectory(Path);
-            var probe = File($".write-test-{Guid.NewGuid():N}");
-            using (var stream = new FileStream(probe, FileMode.CreateNew, FileAccess.Write, FileShare.None, 4096, FileOptions.DeleteOnClose))
-            {
-                stream.Write(new byte[4096]);
-                stream.Flush(flushToDisk: true);
-            }
-        }
-        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
-        {
-            throw new OptionsException(
-                $"""
-                the output folder cannot be written: {Path}
-                  reason    {problem.Message}
-                  try       another output folder, or its permissions and the disk it lies on
-                """, problem);
-        }
-        var free = new DriveInfo(Path).AvailableFreeSpace;
-        if (free >= neededBytes) return;
-        throw new OptionsException(string.Create(CultureInfo.InvariantCulture,
-            $"""
-            the disk is too full for this run: {free / 1e6:F0} MB are free, about {neededBytes / 1e6:F0} MB are needed
-              output    {Path}
-              try       another disk, or a larger save_every and a smaller keep
-            """));
-    }
+    internal void RequireWritable(long neededBytes) => OutputFolder.RequireWritable(Path, neededBytes, "a larger save_every and a smaller keep");
 
     /// <summary>Adds an event as one line, on disk before this returns.</summary>
     internal void Append(TrainingEvent @event)

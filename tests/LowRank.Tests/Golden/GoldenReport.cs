@@ -22,6 +22,6 @@ public sealed class GoldenReport : IDisposable
         if (table.Count == 0) return;
         IEnumerable<string> report = [$"golden cases in {GoldenCase.FixturesFolder}", .. table];
         File.WriteAllLines(Path, report);
-        foreach (var line in report) Console.Out.WriteLine(line);
+        foreach (var line in report.Where(line => line[0] != ' ')) Console.Out.WriteLine(line);   // the names are in the file
     }
 }
