@@ -115,7 +115,7 @@ public class RunFolderTests
     }
 
     [Fact]
-    public void A_disk_that_is_too_full_shows_before_the_run_and_nothing_is_made()
+    public void A_disk_that_is_too_full_shows_before_the_run()
     {
         using var folder = new TemporaryFolder();
         var problem = Assert.Throws<OptionsException>(() => RunFolder.Create(folder.Path("run"), neededBytes: 1_000_000_000_000_000));
