@@ -43,7 +43,7 @@ internal static class TrainCommand
         {
             result = TrainLora.Run(options, events, resume, interrupt.Token);
         }
-        catch (OperationCanceledException)   // stopped between steps: while pictures were read, encoded or drawn
+        catch (OperationCanceledException)   // stopped before the first step: while pictures were read, encoded or drawn
         {
             screen.EndLive();
             return Stopped(screen, line, options, events.SavedStep);
@@ -61,7 +61,12 @@ internal static class TrainCommand
 
     internal static int Stopped(Screen screen, string line, TrainLoraOptions options, long? savedStep)
     {
-        screen.Row("stopped", savedStep is { } step ? $"adapter and state are saved as of step {step}" : "before the first save");
+        if (savedStep is null)
+        {
+            screen.Row("stopped", "before the first step; nothing was made");
+            return CommandLine.Interrupted;
+        }
+        screen.Row("stopped", $"adapter and state are saved as of step {savedStep}");
         screen.Command("go on", $"{line} --output {Words.Quoted(Words.Place(options.Output))} --resume");
         return CommandLine.Interrupted;
     }

@@ -148,9 +148,10 @@ public sealed class BadInputTests : IDisposable
     public void A_caption_longer_than_the_window_is_a_warning_that_says_what_is_cut()
     {
         var recipe = shell.TinyRecipe();
-        File.WriteAllText(Directory.GetFiles(shell.Path("pictures"), "*.txt").Order(StringComparer.Ordinal).First(), Long);
+        var caption = Directory.GetFiles(shell.Path("pictures"), "*.txt").Order(StringComparer.Ordinal).First();
+        File.WriteAllText(caption, Long);
         Assert.Equal(0, shell.Lora("train", recipe));
-        Assert.Equal($"warning: a caption is longer than the model's 32 tokens; cut away: {Cut}; of: {Long}", shell.Errors.Trim());
+        Assert.Equal($"warning: a caption is longer than the model's 32 tokens; cut away: {Cut}; of {Path.ChangeExtension(caption, ".png")}", shell.Errors.Trim());
     }
 
     [Fact]
@@ -184,6 +185,29 @@ public sealed class BadInputTests : IDisposable
               try       the old values, or a new run in another output folder
             """, CommandLine.WrongUsage, [.. Train("training.learning_rate=0.5", "seed=4"), "--resume"]);
     }
+
+    [Fact]
+    public void A_recipe_with_an_unknown_key_a_wrong_type_and_impossible_values_has_them_all_told_at_once()
+    {
+        shell.TinyRecipe();
+        Refuses(
+            """
+            4 problems in FOLDER/recipe.toml
+
+            adapter.rank         the text "four" where a whole number is expected
+            training.stpes       unknown key; did you mean training.steps?
+            training.batch_size  0; must be 1 or more
+            preview.sampler      euleer; must be one of ddim, ddpm, euler, euler-a, heun, dpmpp-2m, dpmpp-2m-karras, unipc, lcm, pndm, dpm2, dpm2-a, dpmpp-sde, dpmpp-2m-sde, lms, tcd; did you mean euler?
+            """, CommandLine.WrongUsage, Train("training.stpes=5", "adapter.rank=four", "training.batch_size=0", "preview.sampler=euleer"));
+    }
+
+    [Fact]
+    public void Pictures_that_could_not_be_written_are_not_made() => Refuses(
+        """
+        the output folder cannot be written: FOLDER/recipe.toml/x
+          reason    FOLDER/recipe.toml is a file, and a folder should be there
+          try       another output folder, or its permissions and the disk it lies on
+        """, CommandLine.WrongUsage, ["generate", "--model", "icons-64", "--prompt", "x", "--output", Path.Combine(shell.TinyRecipe(), "x")]);
 
     [Fact]
     public void A_resume_where_no_run_is() => Refuses(

@@ -82,12 +82,15 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     /// <inheritdoc/>
     public void Dispose() => loader?.Dispose();
 
+    /// <summary>One warning for each text, with the first picture that has it.</summary>
     private void WarnOfCutCaptions()
     {
-        var captions = texts ?? [.. data.Images.Select(image => image.Caption).Distinct()];
-        foreach (var caption in captions)
+        var told = new HashSet<string>();
+        foreach (var image in data.Images)
         {
-            if (family.CutText(caption) is { } cut) events.Report(new RunWarning($"a caption is longer than the model's {family.PromptLength} tokens; cut away: {cut}; of: {caption}"));
+            var caption = Captions.Plain(image.Caption, image.Options.CaptionRules);
+            if (!told.Add(caption) || family.CutText(caption) is not { } cut) continue;
+            events.Report(new RunWarning($"a caption is longer than the model's {family.PromptLength} tokens; cut away: {cut}; of {image.Path}"));
         }
     }
 

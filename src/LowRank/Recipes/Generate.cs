@@ -54,6 +54,7 @@ public static class Generate
     public static GenerateResult Run(GenerateOptions options, IProgress<GenerateProgress>? progress = null, CancellationToken cancellation = default)
     {
         TrainLoraOptions.ThrowIfAny(options.Validate(), "the options");
+        OutputFolder.RequireWritable(options.Output);
         using var quiet = no_grad();
         using var family = FamilyDetector.Open(options.Model, options.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
         var start = ReadStart(options, family);
@@ -65,7 +66,7 @@ public static class Generate
         }
         using var scope = NewDisposeScope();
         (Tensor? pixelsOfImage, Tensor? mask) = start is null ? (null, null) : start.ToTensors();
-        var folder = Directory.CreateDirectory(options.Output).FullName;
+        var folder = Path.GetFullPath(options.Output);
         var (paths, pictures) = (new List<string>(), new List<RgbImage>());
         for (var i = 0; i < options.Count; i++)
         {

@@ -4,6 +4,7 @@ using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
 using LowRank.Foundation;
 using LowRank.Images;
+using LowRank.Training;
 
 namespace LowRank.Recipes;
 
@@ -16,12 +17,16 @@ internal sealed class Previews
     private readonly IDiffusionFamily family;
     private readonly AdapterSet adapter;
 
-    public Previews(TrainLoraOptions options, IDiffusionFamily family, TrainingData data, AdapterSet adapter)
+    public Previews(TrainLoraOptions options, IDiffusionFamily family, TrainingData data, AdapterSet adapter, IProgress<TrainingEvent> events)
     {
         (this.options, this.family, this.adapter) = (options, family, adapter);
         Prompts = options.Preview.Prompts.Count > 0
             ? options.Preview.Prompts
             : [.. data.Images.Select(image => Captions.Plain(image.Caption, image.Options.CaptionRules)).Distinct().Take(options.Preview.Captions)];
+        foreach (var prompt in options.Preview.Prompts.Append(options.Preview.NegativePrompt ?? ""))
+        {
+            if (family.CutText(prompt) is { } cut) events.Report(new RunWarning($"a preview prompt is longer than the model's {family.PromptLength} tokens; cut away: {cut}"));
+        }
     }
 
     /// <summary>One for each picture of a sheet; none when previews are switched off.</summary>

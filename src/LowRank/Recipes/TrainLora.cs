@@ -79,7 +79,7 @@ public static class TrainLora
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
         using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), run);
         encoded.EncodeAhead(cancellation);
-        var previews = new Previews(options, family, data, adapter);
+        var previews = new Previews(options, family, data, adapter, run);
         var before = previews.Draw(strength: 0, cancellation);
 
         // loop

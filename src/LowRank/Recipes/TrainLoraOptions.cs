@@ -53,7 +53,9 @@ public sealed record TrainLoraOptions
         {
             options = options with { Data = [.. options.Data.Select(set => set.Folder is null ? set : set with { Folder = Path.GetFullPath(set.Folder, folder) })] };
         }
-        ThrowIfAny(problems.Count > 0 ? problems : options.Validate(), path);
+        // values can be judged once nothing required is missing; a key that could not be read has its default then
+        if (options is { Model: not null, Output: not null, Data: not null } && options.Data.All(set => set.Folder is not null)) problems.AddRange(options.Validate());
+        ThrowIfAny(problems, path);
         return options;
     }
 

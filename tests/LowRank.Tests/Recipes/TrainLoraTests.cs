@@ -161,11 +161,20 @@ public sealed class TrainLoraTests : IDisposable
     }
 
     [Fact]
+    public void A_preview_prompt_longer_than_the_window_is_a_warning_too()
+    {
+        var said = new List<string>();
+        var options = run.Options with { Preview = new PreviewOptions { Prompts = [string.Join(' ', Enumerable.Repeat("dog", 76))], Steps = 1 } };
+        TinyRun.Train(options, listen: item => { if (item is RunWarning warning) said.Add(warning.Text); });
+        Assert.Equal(["a preview prompt is longer than the model's 77 tokens; cut away: 1 token: \"dog\""], said);
+    }
+
+    [Fact]
     public void A_caption_longer_than_the_window_is_a_warning_that_says_what_is_cut()
     {
         File.WriteAllText(run.Path("pictures", "a.txt"), string.Join(' ', Enumerable.Repeat("dog", 80)));
         var said = new List<string>();
         TinyRun.Train(run.Options, listen: item => { if (item is RunWarning warning) said.Add(warning.Text); });
-        Assert.Equal([$"a caption is longer than the model's 77 tokens; cut away: 5 tokens: \"dog dog dog dog dog\"; of: {string.Join(' ', Enumerable.Repeat("dog", 80))}"], said);
+        Assert.Equal([$"a caption is longer than the model's 77 tokens; cut away: 5 tokens: \"dog dog dog dog dog\"; of {run.Path("pictures", "a.png")}"], said);
     }
 }
