@@ -1,4 +1,5 @@
 using LowRank.Benchmarks;
+using static TorchSharp.torch;
 
 // dotnet run -c Release --project bench/LowRank.Benchmarks -- NAME...
 // Prints rows for bench/RESULTS.md: what, the number, and the machine with its GEMM peak of the same run.
@@ -9,6 +10,8 @@ var benchmarks = new Dictionary<string, Action<Report>>
     ["hooks"] = HooksBenchmark.Run,
     ["optimizer"] = OptimizerBenchmark.Run,
     ["pictures"] = PicturesBenchmark.Run,
+    ["step-bf16"] = report => StepBenchmark.Run(report, ScalarType.BFloat16),
+    ["step-fp32"] = report => StepBenchmark.Run(report, ScalarType.Float32),
 };
 
 var unknown = args.FirstOrDefault(name => !benchmarks.ContainsKey(name));
