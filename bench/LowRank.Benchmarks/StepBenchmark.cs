@@ -17,7 +17,7 @@ internal sealed class StepBenchmark : IDisposable
 {
     /// <summary>Of one step, counted layer by layer: 2 · 858.5 GMAC, attention included, recomputation not.</summary>
     private const double StepGigaflop = 1717;
-    private const int Rounds = 3;
+    private const int Rounds = 4;
     private readonly UNet2DConditionModel net;
     private readonly AdapterSet adapter;
     private readonly AdamW optimizer;
