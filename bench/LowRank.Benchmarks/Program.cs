@@ -6,6 +6,7 @@ using static TorchSharp.torch;
 
 var benchmarks = new Dictionary<string, Action<Report>>
 {
+    ["attention"] = AttentionBenchmark.Run,
     ["files"] = FilesBenchmark.Run,
     ["hooks"] = HooksBenchmark.Run,
     ["optimizer"] = OptimizerBenchmark.Run,
