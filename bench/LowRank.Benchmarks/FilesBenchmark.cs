@@ -1,5 +1,4 @@
 using LowRank.Foundation;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Benchmarks;

@@ -11,7 +11,7 @@ internal static class CommandLine
     public static int Run(IReadOnlyList<string> arguments, Screen screen)
     {
         var verbose = new Option<bool>("--verbose") { Description = "Show where an error came from (stack trace).", Recursive = true };
-        var root = new RootCommand("LowRank: fine-tunes image-generation models with small adapters (LoRA).")
+        var root = new RootCommand("LowRank: fine-tunes image-generation models with small adapters (LoRA).\nStart with: lora train RECIPE --dry-run; each command's own help says what it takes.")
         {
             TrainCommand.Create(screen),
             GenerateCommand.Create(screen),
@@ -27,9 +27,14 @@ internal static class CommandLine
             EnableDefaultExceptionHandler = false,
             ProcessTerminationTimeout = null,   // Ctrl-C is ours: a run finishes its step and saves
         };
+        if (arguments.Count == 0)
+        {
+            root.Parse(["--help"]).Invoke(settings);
+            return WrongUsage;
+        }
         if (parsed.Errors.Count > 0)
         {
-            parsed.Invoke(settings);
+            screen.Error.WriteLine(Misuse.Explain(parsed));
             return WrongUsage;
         }
         try
@@ -45,7 +50,11 @@ internal static class CommandLine
 
     private static int Explain(Exception problem, Screen screen, bool verbose)
     {
-        if (problem is OperationCanceledException) return Interrupted;
+        if (problem is OperationCanceledException)
+        {
+            screen.Error.WriteLine(" stopped");
+            return Interrupted;
+        }
         screen.Error.WriteLine(problem is LowRankException ? problem.Message : $"{problem.GetType().Name}: {FirstLine(problem.Message)}");
         if (verbose) screen.Error.WriteLine(problem);
         else if (problem is not LowRankException) screen.Error.WriteLine("this is not an error we foresaw; run again with --verbose to see where it came from");

@@ -10,23 +10,23 @@ internal static class GenerateCommand
     {
         // one place for defaults: the record
         var defaults = new GenerateOptions { Model = "", Prompt = "", Output = "" };
-        var model = new Option<string>("--model", "-m") { Required = true, Description = "Base model: icons-64 (embedded) or a folder in the diffusers layout." };
-        var prompt = new Option<string>("--prompt", "-p") { Required = true, Description = "What the pictures should show." };
-        var output = new Option<string>("--output", "-o") { Required = true, Description = "Folder for the pictures; made when absent." };
-        var adapters = new Option<string[]>("--adapter", "-a") { Description = "Adapter file to attach, FILE or FILE=STRENGTH (1 as trained, 0 not at all); may be repeated." };
-        var negative = new Option<string?>("--negative-prompt") { Description = "What they should not show." };
-        var sampler = new Option<string>("--sampler") { Description = "Sampler: " + string.Join(", ", Generate.SamplerNames) + ".", DefaultValueFactory = _ => defaults.Sampler };
-        var steps = new Option<int>("--steps") { Description = "Sampler steps.", DefaultValueFactory = _ => defaults.Steps };
-        var guidance = new Option<double>("--guidance") { Description = "How strongly the prompt rules; 1 is off and halves the time.", DefaultValueFactory = _ => defaults.Guidance };
-        var rescale = new Option<double>("--guidance-rescale") { Description = "Pulls guided pictures back to natural contrast; 0 off, 0.7 usual.", DefaultValueFactory = _ => defaults.GuidanceRescale };
-        var seed = new Option<long>("--seed") { Description = "Seed of the first picture; the next ones count up.", DefaultValueFactory = _ => defaults.Seed };
-        var count = new Option<int>("--count", "-n") { Description = "How many pictures.", DefaultValueFactory = _ => defaults.Count };
-        var width = new Option<int?>("--width") { Description = "Pixels; unset: what the model was made for, or the size of --image." };
-        var height = new Option<int?>("--height") { Description = "Pixels; unset: what the model was made for, or the size of --image." };
-        var image = new Option<string?>("--image") { Description = "A picture to start from." };
-        var noise = new Option<double>("--noise-strength") { Description = "How much of --image is replaced, above 0 up to 1.", DefaultValueFactory = _ => defaults.NoiseStrength };
-        var mask = new Option<string?>("--mask") { Description = "A picture that is white where --image shall be painted anew." };
-        var precision = new Option<Training.Precision>("--precision") { Description = "Arithmetic of the model.", DefaultValueFactory = _ => defaults.Precision };
+        var model = new Option<string>("--model", "-m") { HelpName = "MODEL", Required = true, Description = "Base model: icons-64 (embedded) or a folder in the diffusers layout." };
+        var prompt = new Option<string>("--prompt", "-p") { HelpName = "TEXT", Required = true, Description = "What the pictures should show." };
+        var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for the pictures; made when absent." };
+        var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter file to attach, FILE or FILE=STRENGTH (1 as trained, 0 not at all); may be repeated." };
+        var negative = new Option<string?>("--negative-prompt") { HelpName = "TEXT", Description = "What they should not show." };
+        var sampler = new Option<string>("--sampler") { HelpName = "NAME", Description = "Sampler: " + string.Join(", ", Generate.SamplerNames) + ".", DefaultValueFactory = _ => defaults.Sampler };
+        var steps = new Option<int>("--steps") { HelpName = "N", Description = "Sampler steps.", DefaultValueFactory = _ => defaults.Steps };
+        var guidance = new Option<double>("--guidance") { HelpName = "X", Description = "How strongly the prompt rules; 1 is off and halves the time.", DefaultValueFactory = _ => defaults.Guidance };
+        var rescale = new Option<double>("--guidance-rescale") { HelpName = "X", Description = "Pulls guided pictures back to natural contrast; 0 off, 0.7 usual.", DefaultValueFactory = _ => defaults.GuidanceRescale };
+        var seed = new Option<long>("--seed") { HelpName = "N", Description = "Seed of the first picture; the next ones count up.", DefaultValueFactory = _ => defaults.Seed };
+        var count = new Option<int>("--count", "-n") { HelpName = "N", Description = "How many pictures.", DefaultValueFactory = _ => defaults.Count };
+        var width = new Option<int?>("--width") { HelpName = "N", Description = "Pixels; unset: what the model was made for, or the size of --image." };
+        var height = new Option<int?>("--height") { HelpName = "N", Description = "Pixels; unset: what the model was made for, or the size of --image." };
+        var image = new Option<string?>("--image") { HelpName = "FILE", Description = "A picture to start from." };
+        var noise = new Option<double>("--noise-strength") { HelpName = "X", Description = "How much of --image is replaced, above 0 up to 1.", DefaultValueFactory = _ => defaults.NoiseStrength };
+        var mask = new Option<string?>("--mask") { HelpName = "FILE", Description = "A picture that is white where --image shall be painted anew." };
+        var precision = new Option<Training.Precision?>("--precision") { HelpName = "fp32|bf16", Description = $"Arithmetic of the model. [default: {defaults.Precision.ToString().ToLowerInvariant()}]" };
         var unmatched = new Option<bool>("--allow-unmatched") { Description = "Attach what fits of an adapter whose other keys find no module, instead of refusing it." };
 
         var command = new Command("generate", "Make pictures with a model and any number of adapters.")
@@ -51,7 +51,7 @@ internal static class GenerateCommand
             Image = arguments.GetValue(image),
             NoiseStrength = arguments.GetValue(noise),
             Mask = arguments.GetValue(mask),
-            Precision = arguments.GetValue(precision),
+            Precision = arguments.GetValue(precision) ?? defaults.Precision,
             AllowUnmatched = arguments.GetValue(unmatched),
         }));
         return command;
@@ -59,12 +59,12 @@ internal static class GenerateCommand
 
     private static int Run(Screen screen, GenerateOptions options)
     {
-        using var interrupt = new Interrupt(screen);
+        using var interrupt = new Interrupt(screen, "stopping; pictures already written stay");
         InspectMachine.RequireEngine();
         var result = Generate.Run(options, new ProgressLine(screen), interrupt.Token);
         screen.EndLive();
-        foreach (var picture in result.Pictures) screen.Row("picture", picture);
-        if (result.Grid is { } grid) screen.Row("grid", grid);
+        foreach (var picture in result.Pictures) screen.Row("picture", Words.Place(picture));
+        if (result.Grid is { } grid) screen.Row("grid", Words.Place(grid));
         return CommandLine.Done;
     }
 

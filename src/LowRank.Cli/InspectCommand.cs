@@ -6,6 +6,9 @@ namespace LowRank.Cli;
 /// <summary><c>lora inspect</c>: what adapter files hold.</summary>
 internal static class InspectCommand
 {
+    /// <summary>Letters of the words in front of the report's lines.</summary>
+    private const int LabelWidth = 9;
+
     public static Command Create(Screen screen)
     {
         var files = new Argument<string[]>("FILE") { Arity = ArgumentArity.OneOrMore, Description = "Adapter files (.safetensors, .pt, .bin) or PEFT folders." };
@@ -16,14 +19,21 @@ internal static class InspectCommand
             InspectMachine.RequireEngine();
             var reports = arguments.GetValue(files)!.Select(InspectAdapter.Run).ToArray();
             if (arguments.GetValue(json)) screen.Line(InspectAdapter.ToJson(reports));
-            else foreach (var report in reports) Print(screen, report);
+            else for (var i = 0; i < reports.Length; i++) Print(screen, reports[i], first: i == 0);
             return CommandLine.Done;
         });
         return command;
     }
 
-    private static void Print(Screen screen, AdapterReport report)
+    /// <summary>The report's lines, folded to the width of the screen.</summary>
+    private static void Print(Screen screen, AdapterReport report, bool first)
     {
-        screen.Line(report.ToString());
+        if (!first) screen.Line();
+        var lines = report.ToString().Split('\n');
+        screen.Line(" " + lines[0]);
+        foreach (var line in lines[1..])
+        {
+            screen.Row(line[..LabelWidth].TrimEnd(), line[(LabelWidth + 1)..]);
+        }
     }
 }

@@ -7,10 +7,14 @@ internal sealed class Interrupt : IDisposable
 {
     private readonly CancellationTokenSource source = new();
     private readonly Screen screen;
+    private readonly string answer;
 
-    public Interrupt(Screen screen)
+    /// <param name="screen">Where the first Ctrl-C is answered.</param>
+    /// <param name="answer">What happens now.</param>
+    public Interrupt(Screen screen, string answer)
     {
         this.screen = screen;
+        this.answer = answer;
         Console.CancelKeyPress += Stop;
     }
 
@@ -27,7 +31,7 @@ internal sealed class Interrupt : IDisposable
         if (source.IsCancellationRequested) return;   // the second one ends the program
         pressed.Cancel = true;
         screen.EndLive();
-        screen.Error.WriteLine("finishing this step, then saving; press Ctrl-C again to stop at once");
+        screen.Error.WriteLine($" {answer}; press Ctrl-C again to stop at once");
         source.Cancel();
     }
 }

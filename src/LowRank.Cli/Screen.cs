@@ -5,12 +5,14 @@ namespace LowRank.Cli;
 /// <summary>Where a command writes: results to one side, warnings and errors to the other. Tests hand in writers of their own.</summary>
 internal sealed class Screen
 {
-    private Screen(TextWriter output, TextWriter error, bool terminal, int width)
+    private readonly Func<int> width;
+
+    private Screen(TextWriter output, TextWriter error, bool terminal, Func<int> width)
     {
         Out = output;
         Error = error;
         IsTerminal = terminal;
-        Width = width;
+        this.width = width;
         Console = new(() => AnsiConsole.Create(new AnsiConsoleSettings
         {
             Out = new AnsiConsoleOutput(output),
@@ -25,7 +27,7 @@ internal sealed class Screen
 
     /// <summary>Whether a person watches: live lines and colours, or plain lines for a file or pipe.</summary>
     public bool IsTerminal { get; }
-    public int Width { get; }
+    public int Width => width();
 
     /// <summary>Made at first use, so that <c>--help</c> stays quick.</summary>
     private Lazy<IAnsiConsole> Console { get; }
@@ -33,10 +35,10 @@ internal sealed class Screen
     public static Screen Standard()
     {
         var terminal = !System.Console.IsOutputRedirected;
-        return new Screen(System.Console.Out, System.Console.Error, terminal, terminal ? Math.Max(60, System.Console.WindowWidth) : 120);
+        return new Screen(System.Console.Out, System.Console.Error, terminal, terminal ? () => Math.Max(40, System.Console.WindowWidth) : () => 120);
     }
 
-    public static Screen For(TextWriter output, TextWriter error) => new(output, error, terminal: false, width: 120);
+    public static Screen For(TextWriter output, TextWriter error) => new(output, error, terminal: false, () => 120);
 
     /// <summary>A line with Spectre's markup; escape what users typed with <see cref="Escape"/>.</summary>
     public void Markup(string line) => Console.Value.MarkupLine(line);
@@ -45,8 +47,10 @@ internal sealed class Screen
 
     public void Line(string text = "") => Out.WriteLine(text);
 
-    /// <summary>Rewrites the bottom line; only for terminals.</summary>
-    public void Live(string text) => Out.Write("\r\x1b[2K" + (text.Length < Width ? text : text[..(Width - 1)]));
+    /// <summary>Rewrites the bottom line; only for terminals. Leaves room for the ^C that a terminal writes behind it.</summary>
+    public void Live(string text) => Out.Write("\r\x1b[2K" + (text.Length <= LiveWidth ? text : text[..LiveWidth]));
+
+    public int LiveWidth => Width - 3;
 
     /// <summary>Takes the live line away.</summary>
     public void EndLive()
@@ -66,14 +70,18 @@ internal sealed class Screen
         }
     }
 
+    /// <summary>Label and a command to copy: never folded, so that it stays one line for the clipboard.</summary>
+    public void Command(string label, string command) => Line(" " + label.PadRight(10) + command);
+
     private static IEnumerable<string> Fold(string text, int room)
     {
         while (text.Length > room)
         {
-            var cut = text.LastIndexOf(' ', room);
+            var cut = text.LastIndexOf("   ", room, StringComparison.Ordinal);   // between items before between words
+            if (cut <= 0) cut = text.LastIndexOf(' ', room);
             if (cut <= 0) break;   // a path or a hash is never cut
-            yield return text[..cut];
-            text = text[(cut + 1)..];
+            yield return text[..cut].TrimEnd();
+            text = text[cut..].TrimStart();
         }
         yield return text;
     }

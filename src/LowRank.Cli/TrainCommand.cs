@@ -11,8 +11,8 @@ internal static class TrainCommand
     public static Command Create(Screen screen)
     {
         var recipe = new Argument<string>("RECIPE") { Description = "A recipe file (.toml); examples/tango/recipe.toml is one to start from." };
-        var settings = new Option<string[]>("--set", "-s") { Description = "Override a key of the recipe: --set training.steps=500. May be repeated." };
-        var output = new Option<string?>("--output", "-o") { Description = "Run folder, in place of the recipe's." };
+        var settings = new Option<string[]>("--set", "-s") { HelpName = "KEY=VALUE", Description = "Override a key of the recipe: --set training.steps=500. May be repeated." };
+        var output = new Option<string?>("--output", "-o") { HelpName = "FOLDER", Description = "Run folder, in place of the recipe's." };
         var resume = new Option<bool>("--resume") { Description = "Go on with the run in the output folder from its last saved state." };
         var dryRun = new Option<bool>("--dry-run") { Description = "Say what would be trained on what, how large, how much memory and how long; train nothing." };
         var command = new Command("train", "Train an adapter on your pictures, as a recipe says.") { recipe, settings, output, resume, dryRun };
@@ -20,40 +20,56 @@ internal static class TrainCommand
         {
             InspectMachine.RequireEngine();
             var path = arguments.GetValue(recipe)!;
-            var options = TrainLoraOptions.Read(path, arguments.GetValue(settings) ?? [], arguments.GetValue(output));
-            screen.Line($" lora train {path}\n");
+            var changes = arguments.GetValue(settings) ?? [];
+            var options = TrainLoraOptions.Read(path, changes, arguments.GetValue(output));
+            var line = string.Join(' ', ["lora train", Words.Quoted(path), .. changes.Select(change => "--set " + Words.Quoted(change))]);
+            screen.Line($" {line}\n");
             if (arguments.GetValue(dryRun))
             {
                 Print(screen, TrainLora.Plan(options), options);
                 return CommandLine.Done;
             }
-            return Run(screen, path, options, arguments.GetValue(resume));
+            return Run(screen, line, options, arguments.GetValue(resume));
         });
         return command;
     }
 
-    private static int Run(Screen screen, string recipe, TrainLoraOptions options, bool resume)
+    private static int Run(Screen screen, string line, TrainLoraOptions options, bool resume)
     {
-        using var interrupt = new Interrupt(screen);
-        var result = TrainLora.Run(options, new EventLines(screen, options), resume, interrupt.Token);
-        if (!result.Finished)
+        using var interrupt = new Interrupt(screen, "finishing this step, then saving");
+        var events = new EventLines(screen, options);
+        TrainLoraResult result;
+        try
         {
-            screen.Row("stopped", $"after step {result.Steps}; adapter and state are saved");
-            screen.Row("go on", $"lora train {recipe} --output {options.Output} --resume");
-            return CommandLine.Interrupted;
+            result = TrainLora.Run(options, events, resume, interrupt.Token);
         }
+        catch (OperationCanceledException)   // stopped between steps: while pictures were read, encoded or drawn
+        {
+            screen.EndLive();
+            return Stopped(screen, line, options, events.SavedStep);
+        }
+        if (!result.Finished) return Stopped(screen, line, options, result.Steps);
         screen.Line(string.Create(CultureInfo.InvariantCulture, $" done in {Words.Duration(result.Seconds)}\n"));
-        screen.Row("adapter", $"{result.Adapter}   {Words.Size(new FileInfo(result.Adapter).Length)}, {options.Save.Format.ToString().ToLowerInvariant()} keys");
-        screen.Row("look", $"{result.BeforeAfter}   same prompts and seeds without and with the adapter");
-        screen.Row("loss", result.LossPlot);
-        screen.Row("next", $"lora generate --model {options.Model} --adapter {result.Adapter} --prompt \"{result.ExamplePrompt}\" --output pictures");
+        var readers = options.Save.Format == Adapters.AdapterFormat.Kohya ? "kohya keys (A1111, ComfyUI, diffusers, kohya)" : "PEFT keys (diffusers)";
+        var adapter = Words.Place(result.Adapter);
+        screen.Row("adapter", $"{adapter}   {Words.Size(new FileInfo(result.Adapter).Length)}, {readers}");
+        if (result.BeforeAfter is { } sheet) screen.Row("look", $"{Words.Place(sheet)}   same prompts and seeds without and with the adapter");
+        screen.Row("loss", Words.Place(result.LossPlot));
+        screen.Command("next", $"lora generate --model {Words.Quoted(options.Model)} --adapter {Words.Quoted(adapter)} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")} --output pictures");
         return CommandLine.Done;
+    }
+
+    internal static int Stopped(Screen screen, string line, TrainLoraOptions options, long? savedStep)
+    {
+        screen.Row("stopped", savedStep is { } step ? $"adapter and state are saved as of step {step}" : "before the first save");
+        screen.Command("go on", $"{line} --output {Words.Quoted(Words.Place(options.Output))} --resume");
+        return CommandLine.Interrupted;
     }
 
     internal static void Print(Screen screen, TrainingPlan plan, TrainLoraOptions options)
     {
         var training = options.Training;
-        screen.Row("model", string.Create(CultureInfo.InvariantCulture, $"{plan.Model}: {plan.Family}, {plan.ModelParameters / 1e6:F1} M parameters"));
+        screen.Row("model", string.Create(CultureInfo.InvariantCulture, $"{plan.Model}: {plan.Family}; denoiser {plan.ModelParameters / 1e6:F1} M"));
         screen.Row("data", string.Join('\n', plan.Data.Lines()));
         screen.Row("adapter", string.Create(CultureInfo.InvariantCulture,
             $"lora, rank {options.Adapter.Rank}, alpha {options.Adapter.Alpha ?? options.Adapter.Rank}: {plan.Modules} modules ({string.Join(", ", options.Adapter.Targets)}), {plan.Parameters / 1e6:F2} M parameters, {Words.Size(plan.AdapterBytes)}"));
@@ -73,17 +89,26 @@ internal static class TrainCommand
         private const int PlainLines = 20;
         private double secondsPerStep;
 
+        /// <summary>Where a resume would go on; null before the first save.</summary>
+        public long? SavedStep { get; private set; }
+
         public void Report(TrainingEvent value)
         {
             switch (value)
             {
                 case RunStarted started:
                     Print(screen, started.Plan, options);
-                    if (started.FirstStep > 0) screen.Row("resumes", $"after step {started.FirstStep}");
+                    if (started.FirstStep == 0) break;
+                    SavedStep = started.FirstStep;
+                    screen.Row("resumes", $"after step {started.FirstStep}");
                     break;
+                case PictureEncoded picture: Encoded(picture); break;
                 case StepFinished step: Step(step); break;
-                case PreviewWritten preview: Plain($" preview at step {preview.Step}: {preview.Path}"); break;
-                case RunSaved saved: Plain($" saved at step {saved.Step}: {saved.Path}"); break;
+                case PreviewWritten preview: Plain($" preview at step {preview.Step}: {Words.Place(preview.Path)}"); break;
+                case RunSaved saved:
+                    SavedStep = saved.Step;
+                    Plain($" saved at step {saved.Step}: {Words.Place(saved.Path)}");
+                    break;
                 case RunWarning warning:
                     screen.EndLive();
                     screen.Error.WriteLine(" warning: " + warning.Text);
@@ -98,12 +123,19 @@ internal static class TrainCommand
             screen.Line(line);
         }
 
+        private void Encoded(PictureEncoded picture)
+        {
+            var text = $" encoding pictures {picture.Picture}/{picture.Pictures}";
+            if (screen.IsTerminal) screen.Live(text);
+            else if (picture.Picture == picture.Pictures || picture.Picture % 100 == 0) screen.Line(text);
+        }
+
         private void Step(StepFinished step)
         {
             secondsPerStep = secondsPerStep == 0 ? step.Seconds : 0.9 * secondsPerStep + 0.1 * step.Seconds;
             var text = string.Create(CultureInfo.InvariantCulture,
                 $"{step.Step}/{step.Steps}   loss {step.SmoothedLoss:F4}   lr {step.LearningRate:G3}   {secondsPerStep:G2} s/step   {Words.Duration(secondsPerStep * (step.Steps - step.Step))} left   {Words.Size(step.MemoryBytes)}");
-            if (screen.IsTerminal) screen.Live(" " + Words.Bar(step.Step, step.Steps) + "  " + text);
+            if (screen.IsTerminal) screen.Live(" " + Words.Bar(step.Step, step.Steps, screen.LiveWidth - text.Length - 1) + text);
             else if (step.Step == 1 || step.Step == step.Steps || step.Step % Math.Max(1, step.Steps / PlainLines) == 0) screen.Line(" step " + text);
         }
     }

@@ -5,7 +5,7 @@ namespace LowRank.Cli;
 /// <summary>Numbers as people read them.</summary>
 internal static class Words
 {
-    private const int BarWidth = 30;
+    private const int BarWidth = 30, LeastBarWidth = 8;
 
     /// <summary>Bytes in decimal units, as file managers and disks count.</summary>
     public static string Size(long bytes) => bytes switch
@@ -22,9 +22,23 @@ internal static class Words
         _ => string.Create(CultureInfo.InvariantCulture, $"{(int)(seconds / 3600)} h {(int)seconds % 3600 / 60} min"),
     };
 
-    public static string Bar(long done, long all)
+    /// <summary>Progress as a bar of at most 30 letters and a blank; nothing where less than 8 letters fit.</summary>
+    public static string Bar(long done, long all, int room)
     {
-        var filled = (int)(BarWidth * done / Math.Max(1, all));
-        return new string('━', filled) + new string('─', BarWidth - filled);
+        var width = Math.Min(BarWidth, room - 2);
+        if (width < LeastBarWidth) return "";
+        var filled = (int)(width * done / Math.Max(1, all));
+        return new string('━', filled) + new string('─', width - filled) + "  ";
     }
+
+    /// <summary>A path as short as it can be copied: relative where it lies below the current folder.</summary>
+    public static string Place(string path)
+    {
+        var relative = Path.GetRelativePath(Directory.GetCurrentDirectory(), path);
+        return relative.StartsWith("..", StringComparison.Ordinal) || Path.IsPathRooted(relative) ? path : relative;
+    }
+
+    /// <summary>A word of a command line to copy, in quotes where a shell would take it apart.</summary>
+    public static string Quoted(string word) =>
+        word.Length > 0 && word.All(letter => char.IsLetterOrDigit(letter) || "-_./\\:=+,@%[]~".Contains(letter, StringComparison.Ordinal)) ? word : $"\"{word.Replace("\"", "\\\"", StringComparison.Ordinal)}\"";
 }

@@ -72,21 +72,6 @@ public sealed class GenerateCommandTests : IDisposable
         Assert.False(Directory.Exists(shell.Path("o")));
     }
 
-    [Fact]
-    public void A_missing_adapter_exits_with_3()
-    {
-        Assert.Equal(CommandLine.BadInput, shell.Lora("generate", "--model", "icons-64", "--prompt", "x", "--output", shell.Path("o"), "--adapter", shell.Path("nowhere.safetensors")));
-        Assert.Contains("nowhere.safetensors", shell.Errors, StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public void A_prompt_longer_than_the_window_is_a_warning_that_says_what_is_cut()
-    {
-        var prompt = string.Join(' ', Enumerable.Repeat("apple", 40)) + " pear";
-        Assert.Equal(0, shell.Lora("generate", "--model", "icons-64", "--prompt", prompt, "--steps", "1", "--output", shell.Path("o")));
-        Assert.Contains("apple pear", shell.Errors, StringComparison.Ordinal);
-    }
-
     private byte[] Generate(string name, params string[] extra)
     {
         var output = shell.Path(name);

@@ -47,23 +47,6 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
-    public void A_resume_with_changed_options_names_them()
-    {
-        Assert.Equal(0, shell.Lora("train", shell.TinyRecipe()));
-        Assert.Equal(CommandLine.WrongUsage, shell.Lora("train", shell.TinyRecipe(), "--resume", "--set", "training.learning_rate=0.5", "--set", "seed=4"));
-        Assert.Contains("a resumed run keeps its options, and 2 changed:", shell.Errors, StringComparison.Ordinal);
-        Assert.Contains("training.learning_rate: 0.5; the run began with 0.01", shell.Errors, StringComparison.Ordinal);
-        Assert.Contains("seed: 4; the run began with 3", shell.Errors, StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public void A_resume_where_no_run_is_says_so()
-    {
-        Assert.Equal(CommandLine.WrongUsage, shell.Lora("train", shell.TinyRecipe(), "--resume"));
-        Assert.StartsWith($"there is no run in {shell.Path("run")}", shell.Errors, StringComparison.Ordinal);
-    }
-
-    [Fact]
     public void A_wrong_recipe_exits_with_2_and_lists_every_problem()
     {
         var recipe = shell.Write("wrong.toml", "model = \"icons-64\"\noutput = \"out\"\n[[data]]\nfolder = \"pictures\"\n[training]\nstpes = 5\n[adapter]\nrank = \"four\"\n");
@@ -76,42 +59,5 @@ public sealed class TrainCommandTests : IDisposable
 
             """.ReplaceLineEndings("\n"), shell.Errors);
         Assert.Equal("", shell.Output);
-    }
-
-    [Fact]
-    public void A_missing_data_folder_exits_with_3_and_makes_no_run_folder()
-    {
-        var recipe = shell.TinyRecipe();
-        Assert.Equal(CommandLine.BadInput, shell.Lora("train", recipe, "--set", "data[0].folder=nowhere"));
-        Assert.Contains(shell.Path("nowhere"), shell.Errors, StringComparison.Ordinal);
-        Assert.False(Directory.Exists(shell.Path("run")));
-    }
-
-    [Fact]
-    public void A_missing_model_exits_with_3_and_names_what_there_is()
-    {
-        Assert.Equal(CommandLine.BadInput, shell.Lora("train", shell.TinyRecipe(), "--set", "model=icon-64"));
-        Assert.Contains("icons-64", shell.Errors, StringComparison.Ordinal);
-        Assert.False(Directory.Exists(shell.Path("run")));
-    }
-
-    [Fact]
-    public void A_prompt_longer_than_the_window_is_a_warning_that_says_what_is_cut()
-    {
-        var recipe = shell.TinyRecipe();
-        var caption = Directory.GetFiles(shell.Path("pictures"), "*.txt").Order(StringComparer.Ordinal).First();
-        File.WriteAllText(caption, string.Join(' ', Enumerable.Repeat("apple", 40)) + " pear");
-        Assert.Equal(0, shell.Lora("train", recipe));
-        Assert.Contains("warning:", shell.Errors, StringComparison.Ordinal);
-        Assert.Contains("apple pear", shell.Errors, StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public void An_output_that_cannot_be_written_is_found_before_the_run()
-    {
-        var file = shell.Write("occupied", "a file where the folder should be");
-        Assert.Equal(CommandLine.WrongUsage, shell.Lora("train", shell.TinyRecipe(), "--output", file));
-        Assert.StartsWith("the output folder cannot be written", shell.Errors, StringComparison.Ordinal);
-        Assert.DoesNotContain("step", shell.Output, StringComparison.Ordinal);
     }
 }

@@ -40,6 +40,7 @@ public sealed partial class GoldenCase : IDisposable
 
     public static GoldenCase Open(string id)
     {
+        if (TestContext.Current.Test is { } test) GoldenLedger.OfRun.Opened(test.UniqueID, id);   // the listing of a theory's cases runs no test
         var parts = id.Split('/', 2);
         return new GoldenCase(parts[0], parts[1], Path.Combine(FixturesFolder, parts[0], parts[1] + ".json"));
     }

@@ -1,7 +1,7 @@
 namespace LowRank.Adapters;
 
 /// <summary>How an adapter file names its modules and factors.</summary>
-public enum AdapterConvention
+internal enum AdapterConvention
 {
     /// <summary>sd-scripts and most web UIs: <c>lora_unet_down_blocks_0_….lora_down.weight</c> with an alpha for each module.</summary>
     Kohya,

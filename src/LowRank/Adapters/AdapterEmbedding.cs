@@ -1,5 +1,4 @@
 using LowRank.Foundation;
-using static TorchSharp.torch;
 
 namespace LowRank.Adapters;
 
@@ -7,7 +6,7 @@ namespace LowRank.Adapters;
 /// <param name="Name">The token or name it is called by; the file's key where it says none.</param>
 /// <param name="Key">Its key in the file.</param>
 /// <param name="Shape">(size) or (vectors, size).</param>
-public sealed record AdapterEmbedding(string Name, string Key, IReadOnlyList<long> Shape)
+internal sealed record AdapterEmbedding(string Name, string Key, IReadOnlyList<long> Shape)
 {
     private const string Bundle = "bundle_emb.";
 

@@ -42,17 +42,17 @@ public sealed class AdapterFile : IDisposable
     public string Path => file.Path;
 
     /// <summary>Bytes.</summary>
-    public long Length { get; }
+    internal long Length { get; }
 
     /// <summary>The safetensors metadata; empty for other containers.</summary>
     public IReadOnlyDictionary<string, string> Metadata => file.Metadata;
 
     /// <summary>The ways in which its keys are written, most used first; one for a file in order.</summary>
-    public IReadOnlyList<AdapterConvention> Conventions =>
+    internal IReadOnlyList<AdapterConvention> Conventions =>
         Modules.GroupBy(module => module.Convention).OrderByDescending(group => group.Count()).ThenBy(group => group.Key).Select(group => group.Key).ToList();
 
     /// <summary>Textual-inversion embeddings beside the adapter; never applied by an <see cref="AdapterSet"/>.</summary>
-    public IReadOnlyList<AdapterEmbedding> Embeddings { get; }
+    internal IReadOnlyList<AdapterEmbedding> Embeddings { get; }
 
     /// <summary>What forbids loading the file into any model; empty for a good file. (Factors that are not finite show only when they are read.)</summary>
     public IReadOnlyList<string> Problems => problems.Select(problem => problem.What).ToList();
@@ -87,7 +87,7 @@ public sealed class AdapterFile : IDisposable
 
     /// <summary>The vectors of an embedding, of the shape and type it is stored in. The caller owns them.</summary>
     /// <param name="embedding">One of <see cref="Embeddings"/>.</param>
-    public Tensor Read(AdapterEmbedding embedding) => file.Read(embedding.Key);
+    internal Tensor Read(AdapterEmbedding embedding) => file.Read(embedding.Key);
 
     /// <summary>"kohya keys, rank 4": what the file looks like, for messages.</summary>
     internal string Looks()

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 namespace LowRank.Adapters;
 
 /// <summary>How an adapter file is put on a model. Everything has a default.</summary>
-public sealed record AdapterLoadOptions
+public sealed class AdapterLoadOptions
 {
     /// <summary>Factor of every delta; 1 as trained (default), 0 the base itself.</summary>
     public double Strength { get; init; } = 1;
@@ -12,10 +12,10 @@ public sealed record AdapterLoadOptions
     public bool AllowUnmatched { get; init; }
 
     /// <summary>What the model is, in words, for messages: <c>sd15/ (Stable Diffusion 1)</c>.</summary>
-    public string? Model { get; init; }
+    internal string? Model { get; init; }
 
     /// <summary>What adapter metadata calls the model (sd_v1, sdxl_base_v1-0, …): a file that says otherwise gives a warning.</summary>
-    public string? BaseVersion { get; init; }
+    internal string? BaseVersion { get; init; }
 
     /// <summary>Where the model lies; unset: the CPU.</summary>
     public Device? Device { get; init; }

@@ -13,7 +13,7 @@ public enum AdapterFormat
 }
 
 /// <summary>How an adapter is written, and what its metadata says. Everything has a default.</summary>
-public sealed record AdapterSaveOptions
+public sealed class AdapterSaveOptions
 {
     /// <summary>Convention of the keys. Default kohya.</summary>
     public AdapterFormat Format { get; init; } = AdapterFormat.Kohya;
@@ -31,20 +31,20 @@ public sealed record AdapterSaveOptions
     public string? Title { get; init; }
 
     /// <summary>The targets as the options named them.</summary>
-    public IReadOnlyList<string> Targets { get; init; } = [];
+    internal IReadOnlyList<string> Targets { get; init; } = [];
 
     /// <summary>Pixels, width and height, it was trained with.</summary>
-    public (int Width, int Height)? Resolution { get; init; }
+    internal (int Width, int Height)? Resolution { get; init; }
 
     /// <summary>epsilon or v.</summary>
-    public string? PredictionType { get; init; }
+    internal string? PredictionType { get; init; }
 
     /// <summary>Seed of the training.</summary>
-    public long? Seed { get; init; }
+    internal long? Seed { get; init; }
 
     /// <summary>Optimizer steps done.</summary>
-    public int? Steps { get; init; }
+    internal int? Steps { get; init; }
 
     /// <summary>The resolved options of the training, as text.</summary>
-    public string? Options { get; init; }
+    internal string? Options { get; init; }
 }

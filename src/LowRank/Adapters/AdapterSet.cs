@@ -1,5 +1,4 @@
 using LowRank.Foundation;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Adapters;
@@ -56,7 +55,21 @@ public sealed class AdapterSet : IDisposable
     internal ModuleNames Names { get; }
 
     /// <summary>Where dropout draws its masks from. Dropout acts only while this is set: set it to train, clear it to use the adapter.</summary>
-    public Generator? DropoutStream { get; set; }
+    public Generator? DropoutStream
+    {
+        get;
+        set
+        {
+            field = value;
+            DropoutNumbers = value is null ? null : (_, shape) => rand(shape, ScalarType.Float32, generator: value);
+        }
+    }
+
+    /// <summary>
+    /// The numbers in [0, 1) behind dropout: a layer and the shape of its input to a float32 tensor of that shape on the CPU. Inputs whose number
+    /// is below the share are dropped. Drawn from <see cref="DropoutStream"/>, unless a caller that has its own numbers sets it.
+    /// </summary>
+    internal Func<LoraLayer, long[], Tensor>? DropoutNumbers { get; set; }
 
     /// <summary>True while the model's outputs include this adapter's.</summary>
     public bool Attached => hooks.Count > 0;

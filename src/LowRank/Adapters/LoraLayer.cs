@@ -1,4 +1,3 @@
-using TorchSharp;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
@@ -38,7 +37,7 @@ public sealed class LoraLayer
     public double Alpha { get; }
 
     /// <summary>alpha / rank.</summary>
-    public double Scale => Alpha / Rank;
+    internal double Scale => Alpha / Rank;
 
     /// <summary>A: (r, in), or (r, in, kh, kw) for a convolution; float32.</summary>
     public Tensor Down { get; }
@@ -61,7 +60,7 @@ public sealed class LoraLayer
     internal Action Attach(AdapterSet set)
     {
         var module = (nn.Module<Tensor, Tensor>)Module;
-        var hook = module.register_forward_hook((_, input, output) => set.Strength == 0 ? output : Add(input, output, (float)(Scale * set.Strength), set.DropoutStream));
+        var hook = module.register_forward_hook((_, input, output) => set.Strength == 0 ? output : Add(input, output, (float)(Scale * set.Strength), set.DropoutNumbers));
         return hook.remove;
     }
 
@@ -72,14 +71,14 @@ public sealed class LoraLayer
     /// <param name="input">(…, in) or (B, in, H, W), any float type.</param>
     /// <param name="output">(…, out) or (B, out, H', W'): what the base made of it.</param>
     /// <param name="factor">Scale times strength.</param>
-    /// <param name="masks">Where dropout draws from; null for none.</param>
+    /// <param name="numbers">What dropout compares with its share; null for no dropout.</param>
     /// <returns>As <paramref name="output"/>, fresh.</returns>
-    private Tensor Add(Tensor input, Tensor output, float factor, Generator? masks)
+    private Tensor Add(Tensor input, Tensor output, float factor, Func<LoraLayer, long[], Tensor>? numbers)
     {
         using var scope = NewDisposeScope();
         var wide = output.dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
         var x = input.to(wide);
-        if (dropout > 0 && masks is not null) x = x.mul(Mask(x, masks));
+        if (dropout > 0 && numbers is not null) x = x.mul(Mask(x, numbers(this, x.shape)));
         var (down, up) = (Down.to(wide), Up.to(wide));
         var sum = shape.IsConvolution ? AddConvolution(x, output.to(wide), down, up, factor) : AddLinear(x, output, down, up, factor);
         return sum.to(output.dtype).MoveToOuterDisposeScope();
@@ -104,9 +103,5 @@ public sealed class LoraLayer
     }
 
     /// <summary>0 for dropped elements, 1 / (1 - p) for the others. Drawn on the CPU: the same on every device.</summary>
-    private Tensor Mask(Tensor like, Generator masks)
-    {
-        var kept = rand(like.shape, ScalarType.Float32, generator: masks).ge(dropout);
-        return kept.to(like.dtype).div_(1 - dropout).to(like.device);
-    }
+    private Tensor Mask(Tensor like, Tensor numbers) => numbers.ge(dropout).to(like.dtype).div_(1 - dropout).to(like.device);
 }

@@ -1,5 +1,4 @@
 using LowRank.Adapters.Formats;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Adapters;

@@ -1,6 +1,5 @@
 using System.Globalization;
 using LowRank.Foundation;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Adapters;
@@ -11,7 +10,7 @@ namespace LowRank.Adapters;
 /// <param name="Module">The layer itself; still owned by its model.</param>
 /// <param name="Rank">1 or more.</param>
 /// <param name="Alpha">Above 0.</param>
-public sealed record AdapterTarget(string Component, string Path, nn.Module Module, int Rank, double Alpha)
+internal sealed record AdapterTarget(string Component, string Path, nn.Module Module, int Rank, double Alpha)
 {
     /// <summary>Trainable numbers: those of down and up.</summary>
     public long ParameterCount => Shape.Down(Rank).Aggregate((a, b) => a * b) + Shape.Up(Rank).Aggregate((a, b) => a * b);
@@ -20,7 +19,7 @@ public sealed record AdapterTarget(string Component, string Path, nn.Module Modu
 }
 
 /// <summary>Finds the modules that <see cref="AdapterOptions"/> name.</summary>
-public static class TargetSelector
+internal static class TargetSelector
 {
     private static readonly Dictionary<string, string[]> PresetPatterns = new()
     {

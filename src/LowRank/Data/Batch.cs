@@ -1,5 +1,4 @@
 using LowRank.Images;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Data;

@@ -1,6 +1,4 @@
 using LowRank.Foundation;
-using LowRank.Images;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Data;

@@ -96,6 +96,28 @@ internal static partial class Captions
         return caption;
     }
 
+    /// <summary>Every text that a caption can become; null when changing tags, alternatives or replacements make them too many to list.</summary>
+    public static IReadOnlyList<string>? Forms(string caption, CaptionRules rules)
+    {
+        if ((rules with { DropoutRate = 0, DropoutEveryEpochs = 0 }).IsRandom) return null;
+        var plain = Plain(caption, rules);
+        return rules.IsRandom ? [plain, ""] : [plain];
+    }
+
+    /// <summary>A caption with all that is certain: prefix and suffix, nothing dropped, shuffled or chosen.</summary>
+    public static string Plain(string caption, CaptionRules rules)
+    {
+        var certain = new CaptionRules
+        {
+            Prefix = rules.Prefix,
+            Suffix = rules.Suffix,
+            TagSeparator = rules.TagSeparator,
+            SecondarySeparator = rules.SecondarySeparator,
+            Replacements = [.. rules.Replacements.Where(item => item.OneOf.Count == 0)],
+        };
+        return Draw(caption, certain, default, draws: null!);   // nothing is drawn
+    }
+
     /// <summary>The tags of captions, by how often they occur: split at commas, in lower case.</summary>
     public static IReadOnlyDictionary<string, int> CountTags(IEnumerable<string> captions) =>
         captions.SelectMany(caption => caption.Split(','))

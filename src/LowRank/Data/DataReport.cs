@@ -1,18 +1,25 @@
 using System.Globalization;
+using System.Text.Json.Serialization;
 using LowRank.Images;
 
 namespace LowRank.Data;
 
 /// <summary>What was found before training, for people to check.</summary>
-/// <param name="Sets">One part a data set, in the order of the options.</param>
-public sealed record DataReport(IReadOnlyList<DataSetReport> Sets)
+public sealed class DataReport
 {
+    [JsonConstructor]
+    internal DataReport(IReadOnlyList<DataSetReport> sets) => Sets = sets;
+
+    /// <summary>One part a data set, in the order of the options.</summary>
+    [JsonInclude]
+    internal IReadOnlyList<DataSetReport> Sets { get; }
+
     /// <summary>The report as lines of text.</summary>
     public IEnumerable<string> Lines() => Sets.SelectMany(set => set.Lines());
 }
 
 /// <summary>What was found in one data set.</summary>
-public sealed record DataSetReport
+internal sealed record DataSetReport
 {
     /// <summary>As the options name it.</summary>
     public required string Folder { get; init; }
@@ -57,9 +64,9 @@ public sealed record DataSetReport
 /// <summary>Pictures in one bucket.</summary>
 /// <param name="Size">Size of its training pictures.</param>
 /// <param name="Pictures">How many, each counted once.</param>
-public sealed record BucketReport(PixelSize Size, int Pictures);
+internal sealed record BucketReport(PixelSize Size, int Pictures);
 
 /// <summary>A file that is not used.</summary>
 /// <param name="Path">Relative to the data set's folder.</param>
 /// <param name="Reason">Why, in words.</param>
-public sealed record SkippedFile(string Path, string Reason);
+internal sealed record SkippedFile(string Path, string Reason);

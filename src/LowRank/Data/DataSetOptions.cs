@@ -174,6 +174,7 @@ public sealed record DataSetOptions
         check(BucketStep is null or >= 8, $"bucket_step: {BucketStep}; must be 8 or more");
         check(BucketStep is null || BucketStep % 8 == 0, $"bucket_step: {BucketStep}; must be a multiple of 8, since a latent pixel is 8 picture pixels");
         check(BucketMin is null or >= 8, $"bucket_min: {BucketMin}; must be 8 or more");
+        check(BucketMax is null or >= 8, $"bucket_max: {BucketMax}; must be 8 or more");
         check(BucketMin is null || BucketMax is null || BucketMin <= BucketMax, $"bucket_max: {BucketMax}; is below bucket_min: {BucketMin}");
         if (Buckets) return;
         check(BucketMin is null && BucketMax is null && BucketStep is null, $"bucket_min, bucket_max, bucket_step: do nothing with buckets = false");

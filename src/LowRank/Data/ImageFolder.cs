@@ -29,7 +29,7 @@ internal static class ImageFolder
     /// <exception cref="DatasetException">The folder is missing or nothing in it can be used.</exception>
     public static Scan Read(DataSetOptions options, int nativeResolution, CancellationToken cancellationToken = default)
     {
-        if (!Directory.Exists(options.Folder)) throw new DatasetException($"no such folder: {options.Folder}\n  looked for {Path.GetFullPath(options.Folder)}");
+        if (!Directory.Exists(options.Folder)) throw new DatasetException(NoFolder(options.Folder));
         var warnings = new List<string>();
         var candidates = FindPictures(options, warnings);
         if (candidates.Count == 0) throw new DatasetException(NoPictures(options));
@@ -186,20 +186,28 @@ internal static class ImageFolder
         return factors.Count == 0 ? null : string.Create(CultureInfo.InvariantCulture, $"{factors.Count} of {images.Count} pictures are smaller than their bucket and are enlarged, up to {factors.Max():0.0} times");
     }
 
+    private static string NoFolder(string folder)
+    {
+        var full = Path.GetFullPath(folder);
+        return $"no such folder of pictures: {folder}{(full == folder ? "" : $"\n  looked for  {full}")}\n  try         a folder that exists; a recipe's data folders are relative to the recipe file";
+    }
+
     private static string NoPictures(DataSetOptions options)
     {
         var others = Directory.EnumerateFiles(options.Folder, "*", new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 1 })
             .Select(path => Path.GetExtension(path).ToLowerInvariant()).Where(EndingsNotRead.Contains).CountBy(ending => ending).OrderByDescending(item => item.Value).ToList();
-        var found = others.Count == 0 ? "" : $"; found {string.Join(", ", others.Select(item => string.Create(CultureInfo.InvariantCulture, $"{item.Value} {item.Key}")))} files, which cannot be read here: convert them";
-        return $"no pictures in {options.Folder}\n  looked for {string.Join(' ', Endings)} in it and one level down{found}";
+        var found = others.Count == 0
+            ? "\n  try         another folder, or put pictures into this one"
+            : $"\n  found       {string.Join(", ", others.Select(item => string.Create(CultureInfo.InvariantCulture, $"{item.Value} {item.Key}")))}, which cannot be read here\n  try         to convert them to PNG or JPEG";
+        return $"no pictures in {options.Folder}\n  looked for  {string.Join(' ', Endings)} in it and one level down{found}";
     }
 
     private static string NothingLeft(DataSetOptions options, List<SkippedFile> skipped)
     {
         var lines = FirstTen([.. skipped.Select(file => $"{file.Path}: {file.Reason}")], "\n  ");
         var hint = skipped.All(file => file.Reason.StartsWith("no caption", StringComparison.Ordinal))
-            ? "\n  write captions beside the pictures, or set caption to a text for all of them, or to \"file-name\""
-            : "";
+            ? "\n  try         captions beside the pictures, or caption set to a text for all of them, or to \"file-name\""
+            : "\n  try         other pictures: each line says what is wrong with one";
         return string.Create(CultureInfo.InvariantCulture, $"none of the {skipped.Count} pictures in {options.Folder} can be used\n  {lines}{hint}");
     }
 

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Text;
 using LowRank.Foundation;
 
 namespace LowRank.Data;
@@ -31,16 +33,20 @@ internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataRep
         return new TrainingData([.. scans.SelectMany(scan => scan.Images)], new DataReport([.. scans.Select(scan => scan.Report)]));
     }
 
-    /// <summary>Every picture of the run as it can be encoded ahead: each cut from the middle, and mirrored where its data set mirrors; equal ones once; batches of one size.</summary>
-    /// <param name="batchSize">The most samples in a batch.</param>
+    /// <summary>Every picture of the run as it can be encoded ahead: each cut from the middle, and mirrored where its data set mirrors; equal ones once.</summary>
     /// <exception cref="InvalidOperationException">A data set cuts at random, so that there is nothing to encode ahead.</exception>
-    public IEnumerable<PlannedBatch> FixedSamples(int batchSize)
+    public IReadOnlyList<Sample> FixedSamples()
     {
         if (Images.Any(image => image.Options.Crop == CropMode.Random)) throw new InvalidOperationException("pictures that are cut at random cannot be encoded ahead");
-        return Images.SelectMany(image => image.Options.Flip ? [image.Centre(false), image.Centre(true)] : new[] { image.Centre(false) }, (image, placement) => new Sample(image, placement, ""))
-            .DistinctBy(sample => sample.Key)
-            .GroupBy(sample => sample.Placement.Size)
-            .SelectMany(group => group.Chunk(batchSize))
-            .Select(samples => new PlannedBatch(samples, null));
+        return [.. Images.SelectMany(image => image.Options.Flip ? [image.Centre(false), image.Centre(true)] : new[] { image.Centre(false) }, (image, placement) => new Sample(image, placement, ""))
+            .DistinctBy(sample => sample.Key)];
+    }
+
+    /// <summary>Changes with every picture, caption and use: SHA-256 in hexadecimal.</summary>
+    public string Fingerprint()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var image in Images) hash.AppendData(Encoding.UTF8.GetBytes($"{image.ContentHash}\0{image.Caption}\0{image.Repeats}\0"));
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }

@@ -81,7 +81,7 @@ public interface IDiffusionFamily : IDisposable
 }
 
 /// <summary>How prompts are encoded, where not in the usual way.</summary>
-public sealed record PromptOptions
+public sealed class PromptOptions
 {
     /// <summary>One prompt for each picture to give to the second text encoder; null gives it the same ones. An error in families with one text encoder.</summary>
     public IReadOnlyList<string>? SecondPrompts { get; init; }
@@ -94,4 +94,14 @@ public sealed record PromptOptions
 }
 
 /// <summary>SDXL's size conditions of one picture, in pixels.</summary>
-public readonly record struct SizeCondition(int OriginalHeight, int OriginalWidth, int CropTop, int CropLeft, int TargetHeight, int TargetWidth);
+/// <param name="originalHeight">Of the picture before it was resized and cropped.</param>
+/// <param name="originalWidth">Of the same.</param>
+/// <param name="cropTop">Rows of the resized picture above the part that is shown.</param>
+/// <param name="cropLeft">Columns left of it.</param>
+/// <param name="targetHeight">Of the part.</param>
+/// <param name="targetWidth">Of the part.</param>
+public readonly struct SizeCondition(int originalHeight, int originalWidth, int cropTop, int cropLeft, int targetHeight, int targetWidth)
+{
+    /// <summary>As the model takes them.</summary>
+    internal int[] Values => [originalHeight, originalWidth, cropTop, cropLeft, targetHeight, targetWidth];
+}

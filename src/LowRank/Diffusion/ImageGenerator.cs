@@ -1,6 +1,5 @@
 using LowRank.Diffusion.Samplers;
 using LowRank.Foundation;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion;

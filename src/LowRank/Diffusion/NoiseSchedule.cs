@@ -1,6 +1,5 @@
 using System.Globalization;
 using LowRank.Foundation;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion;
@@ -22,7 +21,7 @@ public sealed class NoiseSchedule
 
     /// <summary>Computes the tables.</summary>
     /// <exception cref="OptionsException">A value that is not supported or not possible.</exception>
-    public NoiseSchedule(NoiseScheduleOptions options)
+    internal NoiseSchedule(NoiseScheduleOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
         Options = options;
@@ -41,7 +40,7 @@ public sealed class NoiseSchedule
     }
 
     /// <summary>What the tables were made from.</summary>
-    public NoiseScheduleOptions Options { get; }
+    internal NoiseScheduleOptions Options { get; }
 
     /// <summary>What the denoiser trained with this schedule predicts.</summary>
     public PredictionType PredictionType { get; }
@@ -50,13 +49,13 @@ public sealed class NoiseSchedule
     public int Timesteps => betas.Length;
 
     /// <summary>Noise variance added at each timestep, float32.</summary>
-    public ReadOnlySpan<float> Betas => betas;
+    internal ReadOnlySpan<float> Betas => betas;
 
     /// <summary>ᾱ of each timestep, float32, falling; ends at exactly 0 with zero terminal SNR.</summary>
     public ReadOnlySpan<float> AlphasCumprod => alphasCumprod;
 
     /// <summary>√((1−ᾱ)/ᾱ) of each timestep, float32, rising; ends at 4096 with zero terminal SNR.</summary>
-    public ReadOnlySpan<float> Sigmas => sigmas;
+    internal ReadOnlySpan<float> Sigmas => sigmas;
 
     /// <summary>Signal-to-noise ratio ᾱ/(1−ᾱ) of a timestep, from float32 roots; 0 at the last timestep with zero terminal SNR.</summary>
     public float Snr(long timestep)
@@ -67,7 +66,7 @@ public sealed class NoiseSchedule
     }
 
     /// <summary>Sigma at a timestep that may be fractional: linear in sigma between table entries, clamped to the table.</summary>
-    public double SigmaOfTimestep(double timestep)
+    internal double SigmaOfTimestep(double timestep)
     {
         if (timestep <= 0) return sigmas[0];
         if (timestep >= sigmas.Length - 1) return sigmas[^1];
@@ -76,7 +75,7 @@ public sealed class NoiseSchedule
     }
 
     /// <summary>The (fractional) timestep of a sigma: linear in log sigma between table entries, clamped to [0, T − 1].</summary>
-    public double TimestepOfSigma(double sigma)
+    internal double TimestepOfSigma(double sigma)
     {
         var log = Math.Log(Math.Max(sigma, 1e-10));
         var low = 0;

@@ -8,7 +8,7 @@ namespace LowRank.Diffusion;
 /// The keys of a <c>scheduler_config.json</c>: the noise a model was trained with, with the published defaults where a key is absent, and what
 /// its authors ask of samplers, null where they ask nothing and a sampler's own default holds.
 /// </summary>
-public sealed record NoiseScheduleOptions
+internal sealed record NoiseScheduleOptions
 {
     /// <summary>Number of training timesteps.</summary>
     public int NumTrainTimesteps { get; init; } = 1000;

@@ -1,6 +1,5 @@
 using System.Globalization;
 using LowRank.Foundation;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion;

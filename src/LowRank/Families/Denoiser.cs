@@ -2,7 +2,6 @@ using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Models;
 using LowRank.Models.Layers;
-using TorchSharp;
 using static System.FormattableString;
 using static TorchSharp.torch;
 

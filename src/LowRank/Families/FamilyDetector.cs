@@ -45,7 +45,7 @@ public static class FamilyDetector
     /// <summary>The folder of a model: the path itself, or an embedded model's place.</summary>
     /// <param name="model">As for <see cref="Open"/>.</param>
     /// <exception cref="CheckpointException">There is no such model.</exception>
-    public static string Find(string model)
+    internal static string Find(string model)
     {
         if (Directory.Exists(model)) return Path.GetFullPath(model);
         if (EmbeddedModels.Contains(model))

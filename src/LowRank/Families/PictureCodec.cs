@@ -1,7 +1,6 @@
 using LowRank.Foundation;
 using LowRank.Models;
 using LowRank.Models.Layers;
-using TorchSharp;
 using static System.FormattableString;
 using static TorchSharp.torch;
 

@@ -2,7 +2,6 @@ using LowRank.Foundation;
 using LowRank.Models;
 using LowRank.Models.Layers;
 using LowRank.Text;
-using TorchSharp;
 using static System.FormattableString;
 using static TorchSharp.torch;
 

@@ -1,9 +1,6 @@
 using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Models.Layers;
-using TorchSharp;
-using static System.FormattableString;
-using static TorchSharp.torch;
 
 namespace LowRank.Families;
 

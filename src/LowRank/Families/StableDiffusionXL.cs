@@ -1,7 +1,6 @@
 using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Models.Layers;
-using TorchSharp;
 using static System.FormattableString;
 using static TorchSharp.torch;
 
@@ -74,7 +73,7 @@ internal sealed class StableDiffusionXL : UnetFamily
     public override Conditioning WithSizes(Conditioning conditioning, IReadOnlyList<SizeCondition> sizes)
     {
         if (sizes.Count != conditioning.Hidden.size(0)) throw new ArgumentException(Invariant($"{sizes.Count} sizes for {conditioning.Hidden.size(0)} pictures; give one for each"), nameof(sizes));
-        var values = sizes.SelectMany(size => (float[])[size.OriginalHeight, size.OriginalWidth, size.CropTop, size.CropLeft, size.TargetHeight, size.TargetWidth]).ToArray();
+        var values = sizes.SelectMany(size => size.Values.Select(value => (float)value)).ToArray();
         return new Conditioning
         {
             Hidden = conditioning.Hidden.alias(),

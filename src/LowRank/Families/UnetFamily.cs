@@ -1,8 +1,6 @@
 using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Models.Layers;
-using LowRank.Text;
-using TorchSharp;
 using static System.FormattableString;
 using static TorchSharp.torch;
 

@@ -1,4 +1,3 @@
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Foundation;
@@ -8,7 +7,7 @@ namespace LowRank.Foundation;
 /// told apart by content), a set of files with an index, or a component's folder such as <c>unet/</c>.
 /// Owns the open files. Tensors and modules that were given mapped weights stay valid after it is disposed.
 /// </summary>
-public sealed class Checkpoint : IDisposable
+internal sealed class Checkpoint : IDisposable
 {
     private readonly Dictionary<string, ITensorFile> files;
     private readonly ITensorFile? only;

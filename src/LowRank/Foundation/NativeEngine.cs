@@ -8,7 +8,7 @@ namespace LowRank.Foundation;
 /// Whether the engine (libtorch, and TorchSharp's library around it) loads on this system, and if not, why.
 /// TorchSharp itself answers every failure with a missing package, and copies half a gigabyte before it does.
 /// </summary>
-public static partial class NativeEngine
+internal static partial class NativeEngine
 {
     private const string Sure = "Debian 12, Ubuntu 22.04, RHEL 9";
 

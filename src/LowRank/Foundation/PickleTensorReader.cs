@@ -12,7 +12,7 @@ namespace LowRank.Foundation;
 /// Tensors inside dictionaries and lists are named by their path, <c>a.0.weight</c>; where the outermost dictionary has a
 /// <c>state_dict</c>, only what is in that counts, without the prefix.
 /// </summary>
-public sealed class PickleTensorReader : ITensorFile
+internal sealed class PickleTensorReader : ITensorFile
 {
     private const int LongestPickle = 256 << 20;
     private const int DeepestNesting = 100;

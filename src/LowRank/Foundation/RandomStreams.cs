@@ -8,7 +8,7 @@ namespace LowRank.Foundation;
 /// Independent random generators by name, all from one seed, so that drawing more of one kind never shifts another (P14).
 /// CPU generators: the same numbers on every device. Owns them.
 /// </summary>
-public sealed class RandomStreams(long seed) : IDisposable
+internal sealed class RandomStreams(long seed) : IDisposable
 {
     private const int StateLength = 5056;
     private readonly Dictionary<string, Generator> streams = [];

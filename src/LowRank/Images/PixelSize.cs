@@ -5,7 +5,7 @@ namespace LowRank.Images;
 /// <summary>Width and height of a picture, in pixels.</summary>
 /// <param name="Width">Columns.</param>
 /// <param name="Height">Rows.</param>
-public readonly record struct PixelSize(int Width, int Height)
+internal readonly record struct PixelSize(int Width, int Height)
 {
     /// <summary>Width times height.</summary>
     [System.Text.Json.Serialization.JsonIgnore]

@@ -1,5 +1,4 @@
 using LowRank.Models.Layers;
-using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
@@ -270,7 +269,7 @@ public sealed class AutoencoderKL : Module<Tensor, Tensor>
     /// <summary>What latents a picture may have.</summary>
     /// <param name="pixels">(B, in_channels, H, W) in [-1, 1], the model's dtype; odd sizes are rounded down at every level.</param>
     /// <returns>Latents (B, latent_channels, H/f, W/f), not scaled; f = 2^(levels - 1). The caller owns it.</returns>
-    public DiagonalGaussian Encode(Tensor pixels)
+    internal DiagonalGaussian Encode(Tensor pixels)
     {
         using var scope = NewDisposeScope();
         var moments = encoder.call(pixels);   // (B, 2C, h, w)
@@ -280,7 +279,7 @@ public sealed class AutoencoderKL : Module<Tensor, Tensor>
     /// <summary>The picture of some latents.</summary>
     /// <param name="latents">(B, latent_channels, h, w), not scaled, the model's dtype.</param>
     /// <returns>(B, out_channels, f·h, f·w), about [-1, 1], not clipped.</returns>
-    public Tensor Decode(Tensor latents)
+    internal Tensor Decode(Tensor latents)
     {
         using var scope = NewDisposeScope();
         return decoder.call(post_quant_conv is null ? latents : post_quant_conv.call(latents)).MoveToOuterDisposeScope();
@@ -296,14 +295,14 @@ public sealed class AutoencoderKL : Module<Tensor, Tensor>
     }
 
     /// <summary>From the autoencoder's latents to the denoiser's: (latents - shift_factor) · scaling_factor. Any shape.</summary>
-    public Tensor Scale(Tensor latents)
+    internal Tensor Scale(Tensor latents)
     {
         using var shifted = latents - (Config.ShiftFactor ?? 0);
         return shifted * Config.ScalingFactor;
     }
 
     /// <summary>From the denoiser's latents to the autoencoder's: latents / scaling_factor + shift_factor. Any shape.</summary>
-    public Tensor Unscale(Tensor latents)
+    internal Tensor Unscale(Tensor latents)
     {
         using var raw = latents / Config.ScalingFactor;
         return raw + (Config.ShiftFactor ?? 0);

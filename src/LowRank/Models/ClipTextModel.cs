@@ -1,5 +1,4 @@
 using LowRank.Models.Layers;
-using TorchSharp;
 using TorchSharp.Modules;
 using static System.FormattableString;
 using static TorchSharp.torch;

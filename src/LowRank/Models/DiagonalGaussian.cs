@@ -1,4 +1,3 @@
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Models;
@@ -7,7 +6,7 @@ namespace LowRank.Models;
 /// What a variational autoencoder says of a picture: an independent normal distribution for every latent (Kingma and Welling 2014, appendix B).
 /// Owns its tensors.
 /// </summary>
-public sealed class DiagonalGaussian : IDisposable
+internal sealed class DiagonalGaussian : IDisposable
 {
     private const double SmallestLogVariance = -30, LargestLogVariance = 20;
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using LowRank.Adapters;
+using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Foundation;
 
@@ -32,10 +33,10 @@ internal static class AdapterFacts
 /// <summary>What a resumed run must not change.</summary>
 internal static class ResumedOptions
 {
-    private static readonly string[] Free = ["output", "preview.", "save.", "training.save_every", "training.keep", "training.cache"];
+    private static readonly string[] Free = ["output", "preview.", "save.", "training.save_every", "training.keep", "training.cache", "training.cache_folder"];
 
-    /// <summary>Every option that shapes the result, as <c>training.steps</c> to its text.</summary>
-    public static IReadOnlyDictionary<string, string> Of(TrainLoraOptions options)
+    /// <summary>Every option that shapes the result, as <c>training.steps</c> to its text, and what names the pictures.</summary>
+    public static IReadOnlyDictionary<string, string> Of(TrainLoraOptions options, TrainingData data)
     {
         var (values, table, counts) = (new Dictionary<string, string>(), "", new Dictionary<string, int>());
         foreach (var line in RecipeFile.Write(options).Split('\n', StringSplitOptions.RemoveEmptyEntries))
@@ -56,6 +57,7 @@ internal static class ResumedOptions
                 values[table + parts[0]] = parts[1];
             }
         }
+        values["the pictures and captions themselves"] = data.Fingerprint()[..16];
         return values.Where(item => !Array.Exists(Free, free => item.Key.StartsWith(free, StringComparison.Ordinal))).ToDictionary();
     }
 }

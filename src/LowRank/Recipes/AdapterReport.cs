@@ -4,8 +4,10 @@ using System.Text;
 namespace LowRank.Recipes;
 
 /// <summary>What an adapter file holds.</summary>
-public sealed record AdapterReport
+public sealed class AdapterReport
 {
+    internal AdapterReport() { }
+
     /// <summary>Path of the file that was read.</summary>
     public required string File { get; init; }
 

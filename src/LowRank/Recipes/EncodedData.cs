@@ -1,7 +1,6 @@
 using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
@@ -16,90 +15,114 @@ internal sealed record EncodedBatch(PlannedBatch Plan, Tensor Latents, Condition
 }
 
 /// <summary>
-/// Latents and text states of the training data. Pictures that are always cut alike are encoded once, before training, and the autoencoder's
-/// encoder rests; pictures that are cut at random are encoded in their step. Latents are the posterior's mean. Texts are encoded once each.
+/// Latents and text states of the training data. What is the same in every use is encoded once, before training, each picture and text by itself so
+/// that its numbers depend on nothing else; then autoencoder and text encoders are let go. Pictures that are cut at random, and captions whose
+/// tags or words change, are encoded in their step. Latents are the posterior's mean.
 /// </summary>
-internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, LatentCache cache, string model, IProgress<TrainingEvent> events) : IDisposable
+/// <param name="family">The model; stays the caller's.</param>
+/// <param name="data">The pictures.</param>
+/// <param name="cache">Keeps what is encoded ahead; stays the caller's.</param>
+/// <param name="model">Names the weights of autoencoder and text encoders.</param>
+/// <param name="events">Hears of captions that are too long and of progress.</param>
+internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, LatentCache cache, ModelIdentity model, IProgress<TrainingEvent> events) : IDisposable
 {
-    private const int PicturesAtOnce = 4;
     private const string LatentsName = "latents";
 
+    private readonly bool cutAtRandom = data.Images.Any(image => image.Options.Crop == CropMode.Random);
+    private readonly IReadOnlyList<string>? texts = EveryText(data);
     private BatchLoader? loader;
-
-    private bool CutAtRandom => data.Images.Any(image => image.Options.Crop == CropMode.Random);
 
     /// <summary>Encodes what can be encoded before the first step, and says what of captions is cut.</summary>
     public void EncodeAhead(CancellationToken cancellation)
     {
-        foreach (var caption in data.Images.Select(image => image.Caption).Distinct())
+        WarnOfCutCaptions();
+        if (!cutAtRandom)
         {
-            if (family.CutText(caption) is { } cut) events.Report(new RunWarning($"a caption is longer than the model's {family.PromptLength} tokens; cut away: {cut}; of: {caption}"));
+            var samples = data.FixedSamples();
+            for (var i = 0; i < samples.Count; i++)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                using var scope = NewDisposeScope();
+                if (cache.Find(KeyOf(samples[i])) is not null) continue;
+                Encode(samples[i]);
+                events.Report(new PictureEncoded(i + 1, samples.Count));
+            }
+            family.Release("vae");
         }
-        if (CutAtRandom) return;
-        foreach (var plan in data.FixedSamples(PicturesAtOnce))
+        if (texts is null) return;
+        foreach (var text in texts)
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            var missing = plan.Samples.Where(sample => cache.Find(KeyOf(sample)) is null).ToList();
-            if (missing.Count == 0) continue;
-            Encode(BatchLoader.Load(new PlannedBatch(missing, null), cancellation), keep: true);
+            if (cache.Find(KeyOf(text)) is null) cache.Add(KeyOf(text), Encode(text));
         }
-        family.Release("vae");
+        foreach (var encoder in family.ComponentNames.Skip(1)) family.Release(encoder);
     }
 
     /// <summary>Batches as a sampler draws them, read ahead where pictures are still to be read.</summary>
     public Func<EncodedBatch> Batches(BatchSampler sampler)
     {
-        if (!CutAtRandom) return () => Cached(sampler.Next());
+        if (!cutAtRandom)
+        {
+            return () =>
+            {
+                var plan = sampler.Next();
+                return With(plan, cat([.. plan.Samples.Select(sample => cache.Find(KeyOf(sample)) is { } found ? found[LatentsName] : Encode(sample))]));
+            };
+        }
         loader = new BatchLoader(sampler.Next);
         return () =>
         {
             var batch = loader.Next()!;
-            return With(batch.Plan, Encode(batch, keep: false));
+            using var quiet = no_grad();
+            return With(batch.Plan, family.EncodeImages(batch.ToTensor(), null));
         };
     }
 
     /// <inheritdoc/>
     public void Dispose() => loader?.Dispose();
 
-    private EncodedBatch Cached(PlannedBatch plan)
+    private void WarnOfCutCaptions()
     {
-        var rows = plan.Samples.Select(sample => cache.Find(KeyOf(sample)) is { } found ? found[LatentsName] : Again(sample)).ToList();
-        return With(plan, cat([.. rows]));
+        var captions = texts ?? [.. data.Images.Select(image => image.Caption).Distinct()];
+        foreach (var caption in captions)
+        {
+            if (family.CutText(caption) is { } cut) events.Report(new RunWarning($"a caption is longer than the model's {family.PromptLength} tokens; cut away: {cut}; of: {caption}"));
+        }
     }
-
-    /// <summary>A latent whose file was damaged since it was made.</summary>
-    private Tensor Again(Sample sample) => Encode(BatchLoader.Load(new PlannedBatch([sample], null)), keep: true);
 
     private EncodedBatch With(PlannedBatch plan, Tensor latents)
     {
-        using var texts = ConditioningEntries.Stack([.. plan.Samples.Select(sample => Text(sample.Caption))]);
-        var sizes = plan.Samples.Select(sample => sample.SizeConditioning).Select(six => new SizeCondition((int)six[0], (int)six[1], (int)six[2], (int)six[3], (int)six[4], (int)six[5])).ToList();
-        return new EncodedBatch(plan, latents, family.WithSizes(texts, sizes));
+        using var conditioning = ConditioningEntries.Stack([.. plan.Samples.Select(sample => (texts is null ? null : cache.Find(KeyOf(sample.Caption))) ?? Encode(sample.Caption))]);
+        return new EncodedBatch(plan, latents, family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]));
     }
 
-    private IReadOnlyDictionary<string, Tensor> Text(string caption)
-    {
-        var key = CacheKey.Of("text", model, caption);
-        if (cache.Find(key) is { } found) return found;
-        using var quiet = no_grad();
-        using var conditioning = family.EncodePrompts([caption]);
-        var entry = ConditioningEntries.Split(conditioning)[0];
-        cache.Add(key, entry);
-        return cache.Find(key)!;
-    }
+    private static SizeCondition SizesOf(long[] six) => new((int)six[0], (int)six[1], (int)six[2], (int)six[3], (int)six[4], (int)six[5]);
 
-    private Tensor Encode(Batch batch, bool keep)
+    private Tensor Encode(Sample sample)
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        var latents = family.EncodeImages(batch.ToTensor(), null);
-        for (var i = 0; keep && i < batch.Samples.Count; i++)
-        {
-            cache.Add(KeyOf(batch.Samples[i]), new Dictionary<string, Tensor> { [LatentsName] = latents.narrow(0, i, 1).clone() });
-        }
+        var latents = family.EncodeImages(BatchLoader.Load(new PlannedBatch([sample], null)).ToTensor(), null);
+        cache.Add(KeyOf(sample), new Dictionary<string, Tensor> { [LatentsName] = latents });
         return latents.MoveToOuterDisposeScope();
     }
 
-    private CacheKey KeyOf(Sample sample) => CacheKey.Of(LatentsName, model, sample.Key);
+    private IReadOnlyDictionary<string, Tensor> Encode(string text)
+    {
+        using var quiet = no_grad();
+        using var conditioning = family.EncodePrompts([text]);
+        return ConditioningEntries.Split(conditioning)[0];
+    }
+
+    private CacheKey KeyOf(Sample sample) => CacheKey.Of(LatentsName, model.Pictures, sample.Key);
+
+    private CacheKey KeyOf(string text) => CacheKey.Of("text", model.Texts, text);
+
+    /// <summary>Every text that training can meet; null when some captions have too many forms to list.</summary>
+    private static List<string>? EveryText(TrainingData data)
+    {
+        var forms = data.Images.Select(image => (image.Caption, Rules: image.Options.CaptionRules)).Distinct().Select(use => Captions.Forms(use.Caption, use.Rules)).ToList();
+        return forms.Exists(form => form is null) ? null : [.. forms.SelectMany(form => form!).Distinct()];
+    }
 }

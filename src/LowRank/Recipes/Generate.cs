@@ -6,23 +6,42 @@ using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
 /// <summary>How far a generation is.</summary>
-/// <param name="Picture">From 1.</param>
-/// <param name="Pictures">How many are asked for.</param>
-/// <param name="Step">Call of the denoiser, from 1.</param>
-/// <param name="Steps">Calls in a picture.</param>
-/// <param name="Warning">Something its user should know; null otherwise.</param>
-public sealed record GenerateProgress(int Picture, int Pictures, int Step, int Steps, string? Warning = null);
+public sealed class GenerateProgress
+{
+    internal GenerateProgress(int picture, int pictures, int step, int steps, string? warning = null) => (Picture, Pictures, Step, Steps, Warning) = (picture, pictures, step, steps, warning);
+
+    /// <summary>From 1.</summary>
+    public int Picture { get; }
+
+    /// <summary>How many are asked for.</summary>
+    public int Pictures { get; }
+
+    /// <summary>Call of the denoiser, from 1.</summary>
+    public int Step { get; }
+
+    /// <summary>Calls in a picture.</summary>
+    public int Steps { get; }
+
+    /// <summary>Something its user should know; null otherwise.</summary>
+    public string? Warning { get; }
+}
 
 /// <summary>What was made.</summary>
-/// <param name="Pictures">The PNG files.</param>
-/// <param name="Grid">All of them on one sheet; null for a single one.</param>
-public sealed record GenerateResult(IReadOnlyList<string> Pictures, string? Grid);
+public sealed class GenerateResult
+{
+    internal GenerateResult(IReadOnlyList<string> pictures, string? grid) => (Pictures, Grid) = (pictures, grid);
+
+    /// <summary>The PNG files.</summary>
+    public IReadOnlyList<string> Pictures { get; }
+
+    /// <summary>All of them on one sheet; null for a single one.</summary>
+    public string? Grid { get; }
+}
 
 /// <summary>Prompts to pictures: open the model, attach adapters, encode, draw, write.</summary>
 public static class Generate

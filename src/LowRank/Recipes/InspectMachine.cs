@@ -2,20 +2,36 @@ using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics.X86;
 using LowRank.Foundation;
-using LowRank.Images;
 using TorchSharp;
 
 namespace LowRank.Recipes;
 
 /// <summary>What a machine has, as far as LowRank cares.</summary>
-/// <param name="Version">Of LowRank.</param>
-/// <param name="ProcessorFeatures">Vector instructions that decide which precision is fast.</param>
-/// <param name="MemoryBytes">What this process may use.</param>
-/// <param name="EngineLoads">Whether libtorch could be loaded.</param>
-/// <param name="Engine">Versions and threads, or why it does not load.</param>
-/// <param name="Gpus">How many GPUs the engine sees.</param>
-/// <param name="Pictures">Version of the picture library.</param>
-public sealed record MachineReport(string Version, string ProcessorFeatures, long MemoryBytes, bool EngineLoads, string Engine, string Gpus, string Pictures);
+public sealed class MachineReport
+{
+    internal MachineReport(string version, string processorFeatures, long memoryBytes, bool engineLoads, string engine, string gpus, string pictures) => (Version, ProcessorFeatures, MemoryBytes, EngineLoads, Engine, Gpus, Pictures) = (version, processorFeatures, memoryBytes, engineLoads, engine, gpus, pictures);
+
+    /// <summary>Of LowRank.</summary>
+    public string Version { get; }
+
+    /// <summary>Vector instructions that decide which precision is fast.</summary>
+    public string ProcessorFeatures { get; }
+
+    /// <summary>What this process may use.</summary>
+    public long MemoryBytes { get; }
+
+    /// <summary>Whether libtorch could be loaded.</summary>
+    public bool EngineLoads { get; }
+
+    /// <summary>Versions and threads, or why it does not load.</summary>
+    public string Engine { get; }
+
+    /// <summary>How many GPUs the engine sees.</summary>
+    public string Gpus { get; }
+
+    /// <summary>Version of the picture library.</summary>
+    public string Pictures { get; }
+}
 
 /// <summary>Looks at the machine.</summary>
 public static class InspectMachine

@@ -4,83 +4,92 @@ using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
 using LowRank.Foundation;
 using LowRank.Images;
-using LowRank.Training;
-using TorchSharp;
-using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
-/// <summary>Pictures of the same prompts and seeds, before, while and after training. </summary>
+/// <summary>Pictures of the same prompts and seeds, before, while and after training.</summary>
 internal sealed class Previews
 {
-    private const int MostPrompts = 4, SheetSide = 128;
+    private const int SheetSide = 128;   // pictures of small models are drawn this large
 
     private readonly TrainLoraOptions options;
     private readonly IDiffusionFamily family;
-    private readonly RunFolder folder;
     private readonly AdapterSet adapter;
 
-    public Previews(TrainLoraOptions options, IDiffusionFamily family, TrainingData data, RunFolder folder, AdapterSet adapter)
+    public Previews(TrainLoraOptions options, IDiffusionFamily family, TrainingData data, AdapterSet adapter)
     {
-        (this.options, this.family, this.folder, this.adapter) = (options, family, folder, adapter);
-        Prompts = options.Preview.Prompts.Count > 0 ? options.Preview.Prompts : [.. data.Images.Select(image => image.Caption.Split('\n')[0]).Distinct().Take(MostPrompts)];
+        (this.options, this.family, this.adapter) = (options, family, adapter);
+        Prompts = options.Preview.Prompts.Count > 0
+            ? options.Preview.Prompts
+            : [.. data.Images.Select(image => Captions.Plain(image.Caption, image.Options.CaptionRules)).Distinct().Take(options.Preview.Captions)];
     }
 
+    /// <summary>One for each picture of a sheet; none when previews are switched off.</summary>
     public IReadOnlyList<string> Prompts { get; }
 
-    /// <summary>The pictures of the base model.</summary>
-    public IReadOnlyList<RgbImage> DrawBefore(CancellationToken cancellation) => Draw(strength: 0, cancellation);
-
-    /// <summary>A sheet of what the adapter draws now.</summary>
-    public string Write(long step, CancellationToken cancellation)
-    {
-        var path = folder.Preview(step);
-        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        WriteSheet(path, [Draw(strength: 1, cancellation)], []);
-        return path;
-    }
-
-    /// <summary>The base's pictures above those of the finished adapter.</summary>
-    public void WriteBeforeAfter(IReadOnlyList<RgbImage> before, CancellationToken cancellation) =>
-        WriteSheet(folder.BeforeAfter, [before, Draw(strength: 1, cancellation)], ["before", "after"]);
-
-    private void WriteSheet(string path, IReadOnlyList<IReadOnlyList<RgbImage>> rows, IReadOnlyList<string> labels)
-    {
-        var zoom = Math.Max(1, SheetSide / rows[0][0].Size.Width);
-        ImageFile.WritePng(path, ImageGrid.Sheet(rows, Prompts, labels, zoom));
-    }
-
-    private List<RgbImage> Draw(double strength, CancellationToken cancellation)
+    /// <summary>Draws every prompt.</summary>
+    /// <param name="strength">Of the adapter: 0 is the base model.</param>
+    /// <param name="cancellation">Ends between calls of the denoiser.</param>
+    public IReadOnlyList<RgbImage> Draw(double strength, CancellationToken cancellation)
     {
         var generator = new ImageGenerator(family, SamplerCatalog.Create(options.Preview.Sampler, family.Schedule));
-        var negative = options.Preview.NegativePrompt;
         var pictures = new List<RgbImage>();
-        adapter.Strength = strength;
+        var dropout = adapter.DropoutStream;
+        (adapter.Strength, adapter.DropoutStream) = (strength, null);
         try
         {
             foreach (var prompt in Prompts)
             {
                 // streams of their own: drawing previews must not move those of the training
                 using var streams = new RandomStreams(options.Seed + pictures.Count);
-                var request = new GenerationRequest
-                {
-                    Prompts = [prompt],
-                    NegativePrompts = negative is null ? null : [negative],
-                    Height = family.DefaultSize,
-                    Width = family.DefaultSize,
-                    Steps = options.Preview.Steps,
-                    Guidance = new Guidance(options.Preview.Guidance),
-                };
-                using var latents = generator.Latents(request, streams["preview"], cancellation);
+                using var latents = generator.Latents(RequestFor(prompt), streams["preview"], cancellation);
                 using var pixels = generator.Decode(latents);
                 pictures.Add(Generate.ToImage(pixels));
             }
         }
         finally
         {
-            adapter.Strength = 1;
-            family.Release("vae");
+            (adapter.Strength, adapter.DropoutStream) = (1, dropout);
+            foreach (var part in family.ComponentNames.Skip(1).Append("vae")) family.Release(part);   // training has no use for them; they are loaded again when asked for
         }
         return pictures;
+    }
+
+    /// <summary>A sheet of what the adapter draws now.</summary>
+    /// <returns>False when there is nothing to draw, or drawing was stopped.</returns>
+    public bool Write(string path, CancellationToken cancellation) => WriteSheet(path, [], cancellation);
+
+    /// <summary>The base's pictures above those of the adapter.</summary>
+    /// <returns>The path; null when there is nothing to draw, or drawing was stopped.</returns>
+    public string? WriteBeforeAfter(string path, IReadOnlyList<RgbImage> before, CancellationToken cancellation) =>
+        WriteSheet(path, before, cancellation) ? path : null;
+
+    private GenerationRequest RequestFor(string prompt) => new()
+    {
+        Prompts = [prompt],
+        NegativePrompts = options.Preview.NegativePrompt is { } negative ? [negative] : null,
+        Height = family.DefaultSize,
+        Width = family.DefaultSize,
+        Steps = options.Preview.Steps,
+        Guidance = new Guidance(options.Preview.Guidance),
+    };
+
+    /// <summary>A stop while drawing is none of the run's: the step is made, and the loop will see it too.</summary>
+    private bool WriteSheet(string path, IReadOnlyList<RgbImage> before, CancellationToken cancellation)
+    {
+        if (Prompts.Count == 0) return false;
+        try
+        {
+            var now = Draw(strength: 1, cancellation);
+            var zoom = Math.Max(1, SheetSide / now[0].Size.Width);
+            var sheet = before.Count > 0 ? ImageGrid.Sheet([before, now], Prompts, ["before", "after"], zoom) : ImageGrid.Sheet([now], Prompts, [], zoom);
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            ImageFile.WritePng(path, sheet);
+            return true;
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
+        }
     }
 }

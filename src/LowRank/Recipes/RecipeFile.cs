@@ -75,7 +75,7 @@ internal static class RecipeFile
             return table[part];
         }
         var valid = int.TryParse(part[(bracket + 1)..].TrimEnd(']'), CultureInfo.InvariantCulture, out var index);
-        return valid && table.TryGetValue(part[..bracket], out var list) && list is TomlTableArray tables && index >= 0 && index < tables.Count ? tables[index] : null;
+        return valid && table.TryGetValue(part[..bracket], out var list) && list is IEnumerable items and not string ? items.Cast<object>().ElementAtOrDefault(index) : null;
     }
 
     /// <summary>As TOML would read it; what is no TOML value is a bare text, so that paths and words need no quotes.</summary>

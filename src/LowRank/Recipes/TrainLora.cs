@@ -5,7 +5,6 @@ using LowRank.Diffusion;
 using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
@@ -22,17 +21,17 @@ public sealed record TrainLoraResult
     /// <summary>Wall time, model loading and previews included.</summary>
     public required double Seconds { get; init; }
 
-    /// <summary>The adapter file.</summary>
+    /// <summary>The adapter file; of a stopped run the one that was saved last.</summary>
     public required string Adapter { get; init; }
 
-    /// <summary>The same prompts and seeds without and with the adapter.</summary>
-    public required string BeforeAfter { get; init; }
+    /// <summary>The same prompts and seeds without and with the adapter; null when the run was stopped or previews are switched off.</summary>
+    public required string? BeforeAfter { get; init; }
 
     /// <summary>The plot of the loss.</summary>
     public required string LossPlot { get; init; }
 
-    /// <summary>A prompt to try.</summary>
-    public required string ExamplePrompt { get; init; }
+    /// <summary>A prompt to try; null when previews are switched off.</summary>
+    public required string? ExamplePrompt { get; init; }
 }
 
 /// <summary>
@@ -60,108 +59,69 @@ public static class TrainLora
     /// <param name="options">Everything about the run.</param>
     /// <param name="progress">Hears of steps, saves, previews and warnings, on this thread.</param>
     /// <param name="resume">Goes on with the run in the output folder; the result has the same bytes as that of an uninterrupted run.</param>
-    /// <param name="cancellation">Stops after the running step; adapter and state are saved.</param>
-    /// <exception cref="LowRankException">Options, model or data that cannot be used, or a training that diverged.</exception>
+    /// <param name="cancellation">Stops after the running step; adapter and state are saved. Before the first step there is nothing to save.</param>
+    /// <exception cref="LowRankException">Options, model or data that cannot be used, or a training that diverged: what it reached is saved.</exception>
+    /// <exception cref="OperationCanceledException">Stopped before its first step; the output folder is as it was.</exception>
     public static TrainLoraResult Run(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default)
     {
         TrainLoraOptions.ThrowIfAny(options.Validate(), "the options");
-        var watch = Stopwatch.StartNew();
-        var training = options.Training;
-        using var old = resume ? TrainingState.OpenNewest(RunFolder.Open(options.Output).State) : null;
-        old?.RequireSameOptions(ResumedOptions.Of(options));
+        var (watch, training) = (Stopwatch.StartNew(), options.Training);
+
+        // open
+        using var run = TrainingRun.Open(options, resume, progress);
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
         var data = TrainingData.Read(options.Data, family.DefaultSize, cancellation);
         using var adapter = Attach(options, family, streams);
-        var plan = RunEstimate.Of(options, family, data, adapter);
+        run.Begin(RunEstimate.Of(options, family, data, adapter), data, (path, step) => AdapterWriter.Write(path, adapter, AdapterFacts.Of(options, family, step)));
 
-        var folder = resume ? RunFolder.Open(options.Output) : RunFolder.Create(options.Output, RunEstimate.DiskBytes(options, plan));
-        if (!resume) WholeFile.Write(folder.Recipe, System.Text.Encoding.UTF8.GetBytes(RecipeFile.Write(options)));
-        using var recorder = new RunRecorder(folder, progress, resume ? old?.Position.Step ?? 0 : null);
-        recorder.Report(new RunStarted(plan, old?.Position.Step ?? 0));
-        using var cache = new LatentCache(training.Cache == CacheKind.Disk ? folder.Cache : null, recorder);
-        using var encoded = new EncodedData(family, data, cache, options.Model, recorder);
-        var previews = new Previews(options, family, data, folder, adapter);
+        // encode
+        using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
+        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), run);
         encoded.EncodeAhead(cancellation);
-        var before = previews.DrawBefore(cancellation);
+        var previews = new Previews(options, family, data, adapter);
+        var before = previews.Draw(strength: 0, cancellation);
 
-        var parameters = TrainedParameters.Of(adapter, new ParameterGroup(training.LearningRate, training.WeightDecay));
-        using IOptimizer optimizer = training.Optimizer == OptimizerKind.Sgd
-            ? new Sgd(parameters, training.Momentum)
-            : new AdamW(parameters, training.Beta1, training.Beta2, training.Epsilon);
-        var schedule = LearningRateSchedule.Of(training.Schedule, training.Steps, training.WarmupSteps, training.Cycles, training.Power);
-        var loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm));
-        var loss = new DenoisingLoss(family.Schedule, family.PredictionType, new LossWeighting { MinSnrGamma = training.MinSnrGamma > 0 ? training.MinSnrGamma : null }, family.Predict);
-        var timesteps = TimestepSampler.Range(family.Schedule, training.MinTimestep, training.MaxTimestep + 1);
+        // loop
+        using var optimizer = training.MakeOptimizer(TrainedParameters.Of(adapter, new ParameterGroup(training.LearningRate, training.WeightDecay)));
+        var loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm));
         var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps }, streams);
-        old?.Restore(loop, streams);
-        if (old is not null) sampler.Restore(old.Data);
-        var drawn = sampler.Save();
-        var next = encoded.Batches(sampler);
-
+        run.Restore(loop, streams, sampler);
+        adapter.DropoutStream = streams["dropout"];
+        var step = new DenoisingStep(training, family, streams, encoded.Batches(sampler));
         bool finished;
         try
         {
-            adapter.DropoutStream = streams["dropout"];
-            finished = loop.Run(Score, Between, recorder, cancellation);
+            finished = loop.Run(step.Score, Between, run, cancellation);
         }
-        catch (TrainingDivergedException problem)
+        catch (Exception problem)
         {
-            recorder.Report(new RunStopped(loop.Position.Step, problem.Message));
+            run.Fail(problem);
             throw;
         }
+
+        // write
         adapter.DropoutStream = null;
-        Save();
-        recorder.WriteLossPlot();
-        if (finished)
-        {
-            Write(folder.Adapter);
-            previews.WriteBeforeAfter(before, cancellation);
-            recorder.Report(new RunFinished(loop.Position.Step, folder.Adapter, watch.Elapsed.TotalSeconds));
-        }
-        else
-        {
-            recorder.Report(new RunStopped(loop.Position.Step, "interrupted"));
-        }
+        var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
+        run.End(finished, loop.Position.Step, watch.Elapsed);
         return new TrainLoraResult
         {
             Finished = finished,
             Steps = loop.Position.Step,
             Seconds = watch.Elapsed.TotalSeconds,
-            Adapter = folder.Adapter,
-            BeforeAfter = folder.BeforeAfter,
-            LossPlot = folder.LossPlot,
-            ExamplePrompt = previews.Prompts[0],
+            Adapter = finished ? run.Folder.Adapter : run.Folder.SavedAdapter(loop.Position.Step),
+            BeforeAfter = sheet,
+            LossPlot = run.Folder.LossPlot,
+            ExamplePrompt = previews.Prompts is [var first, ..] ? first : null,
         };
 
-        MicroBatchLoss Score(long micro)
+        void Between(long made)
         {
-            var batch = next();
-            drawn = batch.Plan.State!;
-            var noise = TrainingNoise.Draw(batch.Latents.shape, training.NoiseOffset, streams["noise"]);
-            return loss.Of(batch.Latents, batch.Conditioning, noise, timesteps.Draw(batch.Plan.Samples.Count, streams["timestep"]), batch.Names);
+            run.Reach(loop, streams, step.Drawn!);
+            if (training.SaveEvery > 0 && made % training.SaveEvery == 0 || made == training.Steps) run.Save();
+            if (options.Preview.Every == 0 || made % options.Preview.Every != 0 || made == training.Steps) return;
+            if (previews.Write(run.Folder.Preview(made), cancellation)) run.Report(new PreviewWritten(made, run.Folder.Preview(made)));
         }
-
-        void Between(long step)
-        {
-            if (training.SaveEvery > 0 && step % training.SaveEvery == 0 && step < training.Steps) Save();
-            if (options.Preview.Every == 0 || step % options.Preview.Every != 0 || step == training.Steps) return;
-            adapter.DropoutStream = null;
-            recorder.Report(new PreviewWritten(step, previews.Write(step, cancellation)));
-            adapter.DropoutStream = streams["dropout"];
-        }
-
-        void Save()
-        {
-            var path = folder.SavedAdapter(loop.Position.Step);
-            Write(path);
-            folder.KeepNewest(training.Keep);
-            using var state = TrainingState.Of(loop, streams, drawn, ResumedOptions.Of(options));
-            state.Save(folder.State);
-            recorder.Report(new RunSaved(loop.Position.Step, path));
-        }
-
-        void Write(string path) => AdapterWriter.Write(path, adapter, AdapterFacts.Of(options, family, loop.Position.Step));
     }
 
     private static IDiffusionFamily Open(TrainLoraOptions options) =>
@@ -171,5 +131,25 @@ public static class TrainLora
     {
         if (family.DenoiserChannels != family.LatentChannels) throw new OptionsException($"model: {options.Model} is an inpainting model ({family.DenoiserChannels} input channels); training those is not offered yet: take the model it was made from");
         return AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = family.Component("unet") }, options.Adapter, streams["init"], CPU);
+    }
+}
+
+/// <summary>The lines that matter: a batch, noise, timesteps, and how far the prediction is off.</summary>
+internal sealed class DenoisingStep(TrainingOptions options, IDiffusionFamily family, RandomStreams streams, Func<EncodedBatch> next)
+{
+    private readonly TimestepSampler timesteps = TimestepSampler.Range(family.Schedule, options.MinTimestep, options.MaxTimestep + 1);
+    private readonly DenoisingLoss loss = new(family.Schedule, family.PredictionType,
+        new LossWeighting { MinSnrGamma = options.MinSnrGamma > 0 ? options.MinSnrGamma : null }, family.Predict);
+
+    /// <summary>Where the data stood after the last batch; null before the first.</summary>
+    public SamplerState? Drawn { get; private set; }
+
+    /// <summary>The loss of the next micro-batch.</summary>
+    public MicroBatchLoss Score(long micro)
+    {
+        var batch = next();
+        Drawn = batch.Plan.State;
+        var noise = TrainingNoise.Draw(batch.Latents.shape, options.NoiseOffset, streams["noise"]);
+        return loss.Of(batch.Latents, batch.Conditioning, noise, timesteps.Draw(batch.Plan.Samples.Count, streams["timestep"]), batch.Names);
     }
 }

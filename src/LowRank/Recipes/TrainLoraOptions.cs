@@ -94,8 +94,11 @@ public sealed record PreviewOptions
     /// <summary>Makes previews every so many updates; 0 only before and after.</summary>
     public int Every { get; init; }
 
-    /// <summary>One picture each. Unset: up to four captions of the data.</summary>
+    /// <summary>One picture each. Unset: the first captions of the data.</summary>
     public IReadOnlyList<string> Prompts { get; init; } = [];
+
+    /// <summary>How many captions of the data are drawn where no prompts are given. 0 without prompts switches previews off, and the sheet of before and after.</summary>
+    public int Captions { get; init; } = 4;
 
     /// <summary>What the pictures should not show.</summary>
     public string? NegativePrompt { get; init; }
@@ -114,6 +117,8 @@ public sealed record PreviewOptions
     {
         var problems = new List<string>();
         if (Every < 0) problems.Add($"every: {Every}; must be 0 (off) or more");
+        if (Captions < 0) problems.Add($"captions: {Captions}; must be 0 (none) or more");
+        if (Every > 0 && Prompts.Count == 0 && Captions == 0) problems.Add($"every: {Every}; there is nothing to draw without prompts and with captions = 0");
         if (Steps < 1) problems.Add($"steps: {Steps}; must be 1 or more");
         if (Guidance is not (>= 1 and < double.PositiveInfinity)) problems.Add(string.Create(CultureInfo.InvariantCulture, $"guidance: {Guidance}; must be 1 (off) or more"));
         if (SamplerCatalog.ProblemOf(Sampler) is { } problem) problems.Add($"sampler: {problem}");

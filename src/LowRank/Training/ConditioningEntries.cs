@@ -1,5 +1,4 @@
 using LowRank.Diffusion;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;

@@ -34,10 +34,10 @@ public sealed class RunFolder
     public string TensorBoard => File("tensorboard");
 
     /// <summary>Folder of what a resume needs.</summary>
-    public string State => File("state");
+    internal string State => File("state");
 
     /// <summary>Folder of cached latents and text states.</summary>
-    public string Cache => File("cache");
+    internal string Cache => File("cache");
 
     /// <summary>The adapter saved after a step: adapter-000200.safetensors.</summary>
     public string SavedAdapter(long step) => File($"adapter-{Number(step)}.safetensors");
@@ -49,11 +49,19 @@ public sealed class RunFolder
     /// <param name="path">The folder. It may exist and hold other files, but no run.</param>
     /// <param name="neededBytes">Estimate of everything that the run will write, so that a full disk shows now.</param>
     /// <exception cref="OptionsException">The folder holds a run, cannot be written, or the disk is too full.</exception>
-    public static RunFolder Create(string path, long neededBytes = 0)
+    internal static RunFolder Create(string path, long neededBytes = 0)
+    {
+        var run = ForNew(path);
+        run.RequireWritable(neededBytes);
+        return run;
+    }
+
+    /// <summary>The folder of a new run, not made yet.</summary>
+    /// <exception cref="OptionsException">The folder holds a run.</exception>
+    internal static RunFolder ForNew(string path)
     {
         var run = new RunFolder(path);
         run.RefuseUsed();
-        run.RequireWritable(neededBytes);
         return run;
     }
 
@@ -70,41 +78,12 @@ public sealed class RunFolder
             """);
     }
 
-    /// <summary>Tries what the run will do: makes the folder, writes a file and flushes it, asks for the free space.</summary>
+    /// <summary>Tries what the run will do: see <see cref="OutputFolder"/>.</summary>
     /// <exception cref="OptionsException">It does not work, with the reason.</exception>
-    public void RequireWritable(long neededBytes)
-    {
-        try
-        {
-            Directory.CreateDirectory(Path);
-            var probe = File($".write-test-{Guid.NewGuid():N}");
-            using (var stream = new FileStream(probe, FileMode.CreateNew, FileAccess.Write, FileShare.None, 4096, FileOptions.DeleteOnClose))
-            {
-                stream.Write(new byte[4096]);
-                stream.Flush(flushToDisk: true);
-            }
-        }
-        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
-        {
-            throw new OptionsException(
-                $"""
-                the output folder cannot be written: {Path}
-                  reason    {problem.Message}
-                  try       another output folder, or its permissions and the disk it lies on
-                """, problem);
-        }
-        var free = new DriveInfo(Path).AvailableFreeSpace;
-        if (free >= neededBytes) return;
-        throw new OptionsException(string.Create(CultureInfo.InvariantCulture,
-            $"""
-            the disk is too full for this run: {free / 1e6:F0} MB are free, about {neededBytes / 1e6:F0} MB are needed
-              output    {Path}
-              try       another disk, or a larger save_every and a smaller keep
-            """));
-    }
+    internal void RequireWritable(long neededBytes) => OutputFolder.RequireWritable(Path, neededBytes, "a larger save_every and a smaller keep");
 
     /// <summary>Adds an event as one line, on disk before this returns.</summary>
-    public void Append(TrainingEvent @event)
+    internal void Append(TrainingEvent @event)
     {
         var line = JsonSerializer.SerializeToUtf8Bytes(@event, TrainingJson.Default.TrainingEvent);
         using var stream = new FileStream(Events, FileMode.Append, FileAccess.Write, FileShare.ReadWrite);
@@ -128,7 +107,7 @@ public sealed class RunFolder
     /// Cuts the log back to the state that a resumed run goes on from: the events of steps after it are taken out, because these steps
     /// are made again. An unfinished last line goes with them.
     /// </summary>
-    public void RewindEvents(long step)
+    internal void RewindEvents(long step)
     {
         var kept = ReadEvents().Where(item => item switch
         {
@@ -146,9 +125,18 @@ public sealed class RunFolder
         [.. Directory.GetFiles(Path, "adapter-*.safetensors").Select(StepOf).OfType<long>().Order()];
 
     /// <summary>Removes all but the newest <paramref name="keep"/> saved adapters.</summary>
-    public void KeepNewest(int keep)
+    internal void KeepNewest(int keep)
     {
         foreach (var step in SavedSteps().SkipLast(keep)) System.IO.File.Delete(SavedAdapter(step));
+    }
+
+    /// <summary>Removes what a new run writes before its first save, and the folder where nothing else is in it: as if it had never begun.</summary>
+    internal void RemoveTraces()
+    {
+        System.IO.File.Delete(Recipe);
+        System.IO.File.Delete(Events);
+        if (Directory.Exists(TensorBoard)) Directory.Delete(TensorBoard, recursive: true);
+        if (!Directory.EnumerateFileSystemEntries(Path).Any()) Directory.Delete(Path);
     }
 
     private void RefuseUsed()

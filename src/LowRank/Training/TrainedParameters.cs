@@ -1,5 +1,4 @@
 using LowRank.Adapters;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;

@@ -11,7 +11,7 @@ public sealed class TrainingDivergedException : LowRankException
         $"""
         training diverged at step {step}: loss {loss}, gradient norm {gradientNorm}
           items     {(items.Count == 0 ? "none named" : string.Join(", ", items))}
-          kept      the adapter of step {step - 1}; nothing of step {step} was applied
+          kept      {(step == 1 ? "nothing: it was the first step" : $"the adapter of step {step - 1}; nothing of step {step} was applied")}
           try       a lower learning rate (it was {learningRate:G4}), gradient clipping, or a look at these items
         """)) => (Step, Items) = (step, items);
 

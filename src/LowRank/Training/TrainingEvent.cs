@@ -1,65 +1,151 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
 
 namespace LowRank.Training;
 
 /// <summary>
-/// What a run tells while it goes: a closed set of small records, reported through <see cref="IProgress{T}"/> and kept as one line each in
-/// the run folder's <c>events.jsonl</c>, where <c>event</c> names the kind.
+/// What a run tells while it goes: a closed set of small classes, reported through <see cref="IProgress{T}"/> and kept as one line each in
+/// the run folder's <c>events.jsonl</c>, where <c>event</c> names the kind. Only a run makes them, so a kind can tell more in a later version.
 /// </summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "event")]
 [JsonDerivedType(typeof(RunStarted), "started")]
+[JsonDerivedType(typeof(PictureEncoded), "encoded")]
 [JsonDerivedType(typeof(StepFinished), "step")]
 [JsonDerivedType(typeof(PreviewWritten), "preview")]
 [JsonDerivedType(typeof(RunSaved), "saved")]
 [JsonDerivedType(typeof(RunWarning), "warning")]
 [JsonDerivedType(typeof(RunFinished), "done")]
 [JsonDerivedType(typeof(RunStopped), "stopped")]
-public abstract record TrainingEvent
+public abstract class TrainingEvent
 {
     private protected TrainingEvent() { }
 
     /// <summary>When it happened.</summary>
-    public DateTimeOffset At { get; init; } = DateTimeOffset.UtcNow;
+    [JsonInclude]
+    public DateTimeOffset At { get; internal init; } = DateTimeOffset.UtcNow;
+
+    /// <summary>The event as the log holds it: one line of JSON.</summary>
+    public override string ToString() => JsonSerializer.Serialize(this, TrainingJson.Default.TrainingEvent);
 }
 
 /// <summary>Everything is open and checked; the first step comes next.</summary>
-/// <param name="Plan">What is going to happen.</param>
-/// <param name="FirstStep">Steps already made: 0, or where a resumed run goes on.</param>
-public sealed record RunStarted(TrainingPlan Plan, long FirstStep) : TrainingEvent;
+public sealed class RunStarted : TrainingEvent
+{
+    [JsonConstructor]
+    internal RunStarted(TrainingPlan plan, long firstStep) => (Plan, FirstStep) = (plan, firstStep);
+
+    /// <summary>What is going to happen.</summary>
+    public TrainingPlan Plan { get; }
+
+    /// <summary>Steps already made: 0, or where a resumed run goes on.</summary>
+    public long FirstStep { get; }
+}
+
+/// <summary>A picture was turned into latents, before the first step. Those found in the cache are not told of.</summary>
+public sealed class PictureEncoded : TrainingEvent
+{
+    [JsonConstructor]
+    internal PictureEncoded(int picture, int pictures) => (Picture, Pictures) = (picture, pictures);
+
+    /// <summary>Which, from 1.</summary>
+    public int Picture { get; }
+
+    /// <summary>How many there are, mirrored ones counted.</summary>
+    public int Pictures { get; }
+}
 
 /// <summary>One optimizer update.</summary>
-/// <param name="Step">Updates made so far, this one included: 1 is the first.</param>
-/// <param name="Steps">Updates of the whole run.</param>
-/// <param name="Loss">Mean over the micro-batches of the step.</param>
-/// <param name="SmoothedLoss">Exponential average over about the last 50 steps, corrected for its start.</param>
-/// <param name="LearningRate">Of the first parameter group, schedule included, as used by this update.</param>
-/// <param name="GradientNorm">Over all trained parameters together, before clipping.</param>
-/// <param name="Seconds">Wall time of the step.</param>
-/// <param name="MemoryBytes">Resident memory of the process after it.</param>
-public sealed record StepFinished(
-    long Step, long Steps, double Loss, double SmoothedLoss, double LearningRate, double GradientNorm, double Seconds, long MemoryBytes) : TrainingEvent;
+public sealed class StepFinished : TrainingEvent
+{
+    [JsonConstructor]
+    internal StepFinished() { }
+
+    /// <summary>Updates made so far, this one included: 1 is the first.</summary>
+    public required long Step { get; init; }
+
+    /// <summary>Updates of the whole run.</summary>
+    public required long Steps { get; init; }
+
+    /// <summary>Mean over the micro-batches of the step.</summary>
+    public required double Loss { get; init; }
+
+    /// <summary>Exponential average over about the last 50 steps, corrected for its start.</summary>
+    public required double SmoothedLoss { get; init; }
+
+    /// <summary>Of the first parameter group, schedule included, as used by this update.</summary>
+    public required double LearningRate { get; init; }
+
+    /// <summary>Over all trained parameters together, before clipping.</summary>
+    public required double GradientNorm { get; init; }
+
+    /// <summary>Wall time of the step.</summary>
+    public required double Seconds { get; init; }
+
+    /// <summary>Resident memory of the process after it.</summary>
+    public required long MemoryBytes { get; init; }
+}
 
 /// <summary>A preview was generated.</summary>
-/// <param name="Step">Updates made so far.</param>
-/// <param name="Path">The picture.</param>
-public sealed record PreviewWritten(long Step, string Path) : TrainingEvent;
+public sealed class PreviewWritten : TrainingEvent
+{
+    [JsonConstructor]
+    internal PreviewWritten(long step, string path) => (Step, Path) = (step, path);
+
+    /// <summary>Updates made so far.</summary>
+    public long Step { get; }
+
+    /// <summary>The picture.</summary>
+    public string Path { get; }
+}
 
 /// <summary>The adapter was written, and with it the state that a resume needs.</summary>
-/// <param name="Step">Updates made so far.</param>
-/// <param name="Path">The adapter file.</param>
-public sealed record RunSaved(long Step, string Path) : TrainingEvent;
+public sealed class RunSaved : TrainingEvent
+{
+    [JsonConstructor]
+    internal RunSaved(long step, string path) => (Step, Path) = (step, path);
+
+    /// <summary>Updates made so far.</summary>
+    public long Step { get; }
+
+    /// <summary>The adapter file.</summary>
+    public string Path { get; }
+}
 
 /// <summary>Something that does not stop the run but that its user should know.</summary>
-/// <param name="Text">One paragraph: what, where, what to try.</param>
-public sealed record RunWarning(string Text) : TrainingEvent;
+public sealed class RunWarning : TrainingEvent
+{
+    [JsonConstructor]
+    internal RunWarning(string text) => Text = text;
+
+    /// <summary>One paragraph: what, where, what to try.</summary>
+    public string Text { get; }
+}
 
 /// <summary>The run made all its steps and wrote its adapter.</summary>
-/// <param name="Steps">Updates made.</param>
-/// <param name="Adapter">The adapter file.</param>
-/// <param name="Seconds">Wall time of this run, from its first step.</param>
-public sealed record RunFinished(long Steps, string Adapter, double Seconds) : TrainingEvent;
+public sealed class RunFinished : TrainingEvent
+{
+    [JsonConstructor]
+    internal RunFinished(long steps, string adapter, double seconds) => (Steps, Adapter, Seconds) = (steps, adapter, seconds);
+
+    /// <summary>Updates made.</summary>
+    public long Steps { get; }
+
+    /// <summary>The adapter file.</summary>
+    public string Adapter { get; }
+
+    /// <summary>Wall time of this run, from its first step.</summary>
+    public double Seconds { get; }
+}
 
 /// <summary>The run ended before its last step, with a saved state to go on from.</summary>
-/// <param name="Step">Updates made.</param>
-/// <param name="Reason">Why: interrupted, or what went wrong.</param>
-public sealed record RunStopped(long Step, string Reason) : TrainingEvent;
+public sealed class RunStopped : TrainingEvent
+{
+    [JsonConstructor]
+    internal RunStopped(long step, string reason) => (Step, Reason) = (step, reason);
+
+    /// <summary>Updates made.</summary>
+    public long Step { get; }
+
+    /// <summary>Why: interrupted, or what went wrong.</summary>
+    public string Reason { get; }
+}

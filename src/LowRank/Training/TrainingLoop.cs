@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -57,8 +56,17 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
             var result = Step(score);
             var smoothed = Position.LossAverage / (1 - Math.Pow(AverageDecay, Position.Step));
             if (Position.Step % StepsBetweenTrims == 0) NativeMemory.ReturnUnused();
-            events.Report(new StepFinished(Position.Step, options.Steps, result.Losses.Average(), smoothed, result.LearningRates[0], result.GradientNorm,
-                watch.Elapsed.TotalSeconds, Environment.WorkingSet));
+            events.Report(new StepFinished
+            {
+                Step = Position.Step,
+                Steps = options.Steps,
+                Loss = result.Losses.Average(),
+                SmoothedLoss = smoothed,
+                LearningRate = result.LearningRates[0],
+                GradientNorm = result.GradientNorm,
+                Seconds = watch.Elapsed.TotalSeconds,
+                MemoryBytes = Environment.WorkingSet,
+            });
             between(Position.Step);
         }
         return true;

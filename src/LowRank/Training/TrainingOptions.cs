@@ -74,6 +74,9 @@ public sealed record TrainingOptions
     /// <summary>Where encoded pictures and captions wait between epochs.</summary>
     public CacheKind Cache { get; init; } = CacheKind.Memory;
 
+    /// <summary>Folder of the cache on disk, which runs may share. Unset: within the run's own folder.</summary>
+    public string? CacheFolder { get; init; }
+
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate()
     {
@@ -100,8 +103,35 @@ public sealed record TrainingOptions
         Check(MinTimestep is >= 0 && MaxTimestep <= 999 && MinTimestep <= MaxTimestep, $"min_timestep: {MinTimestep} to max_timestep {MaxTimestep}; must be a range within 0 to 999");
         Check(SaveEvery >= 0, $"save_every: {SaveEvery}; must be 0 (only at the end) or more");
         Check(Keep >= 1, $"keep: {Keep}; must be 1 or more");
+        CheckCombinations(Check);
+        Check(CacheFolder is null || Cache == CacheKind.Disk, $"cache_folder: {CacheFolder}; does nothing without cache = \"disk\"");
+        CheckCombinations(Check);
+        Check(CacheFolder is null || CacheFolder.Trim().Length > 0, $"cache_folder: empty; must be a folder");
         return problems;
     }
+
+    private delegate void Checking(bool good, FormattableString problem);
+
+    /// <summary>A value that was set for a rule or schedule that is not in use would do nothing, and nobody would know.</summary>
+    private void CheckCombinations(Checking check)
+    {
+        var usual = new TrainingOptions();
+        check(Schedule == LearningRateShape.CosineWithRestarts || Cycles == usual.Cycles, $"cycles: {Cycles}; does nothing without schedule = \"cosine-with-restarts\"");
+        check(Schedule == LearningRateShape.Polynomial || Power == usual.Power, $"power: {Power}; does nothing without schedule = \"polynomial\"");
+        check(Optimizer == OptimizerKind.Adamw || (Beta1, Beta2, Epsilon) == (usual.Beta1, usual.Beta2, usual.Epsilon), $"beta1, beta2, epsilon: do nothing without optimizer = \"adamw\"");
+        check(Optimizer == OptimizerKind.Sgd || Momentum == usual.Momentum, $"momentum: {Momentum}; does nothing without optimizer = \"sgd\"");
+    }
+
+    /// <summary>The update rule of these options, with a state of zeros. The caller disposes it; the parameters stay their owner's.</summary>
+    internal IOptimizer MakeOptimizer(TrainedParameters parameters) => Optimizer switch
+    {
+        OptimizerKind.Adamw => new AdamW(parameters, Beta1, Beta2, Epsilon),
+        OptimizerKind.Sgd => new Sgd(parameters, Momentum),
+        _ => throw new InvalidOperationException($"no such optimizer: {Optimizer}"),
+    };
+
+    /// <summary>The factors of the learning rate over the run.</summary>
+    internal LearningRateSchedule MakeSchedule() => LearningRateSchedule.Of(Schedule, Steps, WarmupSteps, Cycles, Power);
 }
 
 /// <summary>Arithmetic of the frozen model.</summary>
@@ -127,6 +157,6 @@ public enum CacheKind
 {
     /// <summary>In memory, for this run.</summary>
     Memory,
-    /// <summary>In the run's cache folder as well, found again by content by a later run.</summary>
+    /// <summary>In a folder as well (<see cref="TrainingOptions.CacheFolder"/>), found again by content by a later run.</summary>
     Disk,
 }

@@ -1,10 +1,14 @@
+using System.Text.Json.Serialization;
 using LowRank.Data;
 
 namespace LowRank.Training;
 
 /// <summary>What a run is going to do, in numbers, known before its first step.</summary>
-public sealed record TrainingPlan
+public sealed class TrainingPlan
 {
+    [JsonConstructor]
+    internal TrainingPlan() { }
+
     /// <summary>The base model, as the recipe names it.</summary>
     public required string Model { get; init; }
 

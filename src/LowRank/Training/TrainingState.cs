@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using LowRank.Data;
 using LowRank.Foundation;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -30,18 +29,18 @@ internal sealed class TrainingState : IDisposable
 
     /// <summary>Takes the state of a run between two steps.</summary>
     /// <param name="loop">The loop, with its optimizer and parameters.</param>
-    /// <param name="streams">All streams of the run.</param>
+    /// <param name="streams">All streams of the run, as they were at that moment (<see cref="RandomStreams.Save"/>).</param>
     /// <param name="data">
     /// Where the sampler stood after the last batch that was trained on (<see cref="PlannedBatch.State"/>). Its own streams are taken from here:
     /// batches are drawn ahead, so the streams themselves have moved on.
     /// </param>
     /// <param name="options">What a resumed run must not change, by name: see <see cref="RequireSameOptions"/>.</param>
-    public static TrainingState Of(TrainingLoop loop, RandomStreams streams, SamplerState data, IReadOnlyDictionary<string, string> options)
+    public static TrainingState Of(TrainingLoop loop, IReadOnlyDictionary<string, byte[]> streams, SamplerState data, IReadOnlyDictionary<string, string> options)
     {
         using var scope = NewDisposeScope();
         var tensors = new Dictionary<string, Tensor> { ["parameters"] = loop.Parameters.Values.detach().cpu().clone() };
         foreach (var (name, tensor) in loop.Optimizer.Save()) tensors["optimizer." + name] = tensor;
-        foreach (var (name, bytes) in streams.Save().Where(stream => !SamplerStreams.Contains(stream.Key))) tensors["stream." + name] = tensor(bytes);
+        foreach (var (name, bytes) in streams.Where(stream => !SamplerStreams.Contains(stream.Key))) tensors["stream." + name] = tensor(bytes);
         foreach (var tensor in tensors.Values) tensor.DetachFromDisposeScope();
         return new TrainingState(tensors, new StateFacts(Version, loop.Position, data, Names(loop.Parameters), new SortedDictionary<string, string>(options.ToDictionary())));
     }

@@ -1,6 +1,5 @@
 using LowRank.Adapters;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Adapters;

@@ -1,6 +1,5 @@
 using LowRank.Adapters;
 using LowRank.Foundation;
-using TorchSharp;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 

@@ -1,9 +1,7 @@
 using LowRank.Data;
 using LowRank.Foundation;
 using LowRank.Images;
-using LowRank.Testing;
 using LowRank.Tests.Images;
-using TorchSharp;
 
 namespace LowRank.Tests.Data;
 
@@ -46,15 +44,15 @@ public class BatchLoaderTests
     {
         using var folder = new DataFolder().Picture("a.png", 64, 64, "a").Picture("same.png", 64, 64, "b").Picture("c.png", 90, 40, "c", seed: 2);
         var data = TrainingData.Read([folder.Options with { Flip = true }], 64, TestContext.Current.CancellationToken);
-        var plans = data.FixedSamples(batchSize: 8).ToList();
-        Assert.Equal([2, 2], plans.Select(plan => plan.Samples.Count));   // two different pictures, each also mirrored, in two buckets
-        var queue = new Queue<PlannedBatch>(plans);
+        var samples = data.FixedSamples();
+        Assert.Equal(4, samples.Count);   // two different pictures, each also mirrored
+        var queue = new Queue<PlannedBatch>(samples.GroupBy(sample => sample.Placement.Size).Select(group => new PlannedBatch([.. group], null)));
         using var loader = new BatchLoader(() => queue.TryDequeue(out var plan) ? plan : null);
         Assert.Equal(2, loader.Next()!.Samples.Count);
         Assert.Equal(2, loader.Next()!.Samples.Count);
         Assert.Null(loader.Next());
         var random = TrainingData.Read([folder.Options with { Crop = CropMode.Random }], 64, TestContext.Current.CancellationToken);
-        Assert.Equal("pictures that are cut at random cannot be encoded ahead", Assert.Throws<InvalidOperationException>(() => random.FixedSamples(8)).Message);
+        Assert.Equal("pictures that are cut at random cannot be encoded ahead", Assert.Throws<InvalidOperationException>(() => random.FixedSamples()).Message);
     }
 
     [Fact]

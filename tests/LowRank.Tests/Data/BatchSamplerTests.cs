@@ -2,7 +2,6 @@ using LowRank.Data;
 using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Testing;
-using TorchSharp;
 
 namespace LowRank.Tests.Data;
 

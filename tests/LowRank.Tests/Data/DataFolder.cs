@@ -1,6 +1,5 @@
 using LowRank.Data;
 using LowRank.Foundation;
-using LowRank.Images;
 using LowRank.Testing;
 using LowRank.Tests.Images;
 

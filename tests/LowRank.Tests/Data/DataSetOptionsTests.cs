@@ -51,6 +51,7 @@ public class DataSetOptionsTests
                 "resolution: 500; must be a multiple of 8, since a latent pixel is 8 picture pixels",
                 "bucket_step: 12; must be a multiple of 8, since a latent pixel is 8 picture pixels",
                 "bucket_min: 4; must be 8 or more",
+                "bucket_max: 2; must be 8 or more",
                 "bucket_max: 2; is below bucket_min: 4",
                 "bucket_min, bucket_max, bucket_step: do nothing with buckets = false",
                 "enlarge: false; does nothing with buckets = false",

@@ -72,16 +72,16 @@ public class ImageFolderTests
 
     [Fact]
     public void A_missing_folder_is_an_error() =>
-        Assert.Equal($"no such folder: no-such-photos\n  looked for {Path.GetFullPath("no-such-photos")}",
+        Assert.Equal($"no such folder of pictures: no-such-photos\n  looked for  {Path.GetFullPath("no-such-photos")}\n  try         a folder that exists; a recipe's data folders are relative to the recipe file",
             Assert.Throws<DatasetException>(() => ImageFolder.Read(new DataSetOptions { Folder = "no-such-photos" }, 64, TestContext.Current.CancellationToken)).Message);
 
     [Fact]
     public void A_folder_without_pictures_is_an_error_that_says_what_is_there()
     {
         using var empty = new DataFolder();
-        Assert.Equal("no pictures in FOLDER\n  looked for .jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif .svg in it and one level down", empty.ErrorOf());
+        Assert.Equal("no pictures in FOLDER\n  looked for  .jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif .svg in it and one level down\n  try         another folder, or put pictures into this one", empty.ErrorOf());
         using var phone = new DataFolder().Bytes("a.HEIC", [1]).Bytes("sub/b.heic", [1]).Bytes("sub/deeper/c.png", [1]).Bytes("d.psd", [1]);
-        Assert.Equal("no pictures in FOLDER\n  looked for .jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif .svg in it and one level down; found 2 .heic, 1 .psd files, which cannot be read here: convert them", phone.ErrorOf());
+        Assert.Equal("no pictures in FOLDER\n  looked for  .jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif .svg in it and one level down\n  found       2 .heic, 1 .psd, which cannot be read here\n  try         to convert them to PNG or JPEG", phone.ErrorOf());
     }
 
     [Fact]
@@ -90,7 +90,7 @@ public class ImageFolderTests
         using var folder = new DataFolder().Picture("a.png").Picture("b.png");
         Assert.Equal(
             "none of the 2 pictures in FOLDER can be used\n  a.png: no caption: neither a.txt nor a.caption is there\n  b.png: no caption: neither b.txt nor b.caption is there" +
-            "\n  write captions beside the pictures, or set caption to a text for all of them, or to \"file-name\"", folder.ErrorOf());
+            "\n  try         captions beside the pictures, or caption set to a text for all of them, or to \"file-name\"", folder.ErrorOf());
     }
 
     [Fact]
@@ -99,7 +99,7 @@ public class ImageFolderTests
         using var folder = new DataFolder();
         for (var i = 0; i < 12; i++) folder.Bytes($"{i:00}.png", []);
         Assert.Equal(
-            "none of the 12 pictures in FOLDER can be used\n  " + string.Join("\n  ", Enumerable.Range(0, 10).Select(i => $"{i:00}.png: the file is empty (0 bytes)")) + "\n  and 2 more", folder.ErrorOf());
+            "none of the 12 pictures in FOLDER can be used\n  " + string.Join("\n  ", Enumerable.Range(0, 10).Select(i => $"{i:00}.png: the file is empty (0 bytes)")) + "\n  and 2 more\n  try         other pictures: each line says what is wrong with one", folder.ErrorOf());
     }
 
     [Fact]
@@ -187,6 +187,6 @@ public class ImageFolderTests
         using var empty = new DataFolder();
         var options = new[] { new DataSetOptions { Folder = "gone" }, empty.Options };
         var message = empty.Hide(Assert.Throws<DatasetException>(() => TrainingData.Read(options, 64, TestContext.Current.CancellationToken)).Message);
-        Assert.Equal($"no such folder: gone\n  looked for {Path.GetFullPath("gone")}\nno pictures in FOLDER\n  looked for .jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif .svg in it and one level down", message);
+        Assert.Equal($"no such folder of pictures: gone\n  looked for  {Path.GetFullPath("gone")}\n  try         a folder that exists; a recipe's data folders are relative to the recipe file\nno pictures in FOLDER\n  looked for  .jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif .svg in it and one level down\n  try         another folder, or put pictures into this one", message);
     }
 }

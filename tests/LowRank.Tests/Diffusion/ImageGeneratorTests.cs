@@ -3,7 +3,6 @@ using LowRank.Diffusion.Samplers;
 using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Diffusion;

@@ -2,7 +2,6 @@ using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
 using LowRank.Foundation;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Diffusion;

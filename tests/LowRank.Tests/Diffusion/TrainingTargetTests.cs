@@ -1,7 +1,6 @@
 using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Diffusion;

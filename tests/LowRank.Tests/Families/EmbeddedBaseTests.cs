@@ -1,7 +1,6 @@
 using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
 using LowRank.Families;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Families;

@@ -1,6 +1,5 @@
 using CsCheck;
 using LowRank.Foundation;
-using TorchSharp;
 using static LowRank.Tests.Foundation.TorchZip;
 using static TorchSharp.torch;
 

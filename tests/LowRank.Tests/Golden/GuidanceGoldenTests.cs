@@ -1,6 +1,5 @@
 using LowRank.Diffusion;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;

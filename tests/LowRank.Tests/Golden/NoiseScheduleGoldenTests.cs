@@ -1,7 +1,6 @@
 using System.Text.Json;
 using LowRank.Diffusion;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;

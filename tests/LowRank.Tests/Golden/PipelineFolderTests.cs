@@ -5,7 +5,6 @@ using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
 using LowRank.Families;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;

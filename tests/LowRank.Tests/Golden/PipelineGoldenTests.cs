@@ -3,7 +3,6 @@ using LowRank.Adapters;
 using LowRank.Diffusion;
 using LowRank.Families;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;

@@ -3,7 +3,6 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using LowRank.Adapters;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;
@@ -24,9 +23,9 @@ public class RealAdapterFilesTests
     [Theory, MemberData(nameof(Files))]
     public void A_real_file_reads_as_its_manifest_says(string id, int place, string name)
     {
+        using var golden = GoldenCase.Open(id);
         var path = Path.Combine(Repository.SampleData("ancestor-adapters"), name);
         using var scope = NewDisposeScope();
-        using var golden = GoldenCase.Open(id);
         var manifest = golden.Json.GetProperty("files")[place];
         Assert.Equal(manifest.GetProperty("bytes").GetInt64(), new FileInfo(path).Length);
         Assert.Equal(manifest.GetProperty("sha256").GetString(), Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(path))));

@@ -1,9 +1,7 @@
 using System.Text.Json;
 using LowRank.Adapters;
-using LowRank.Adapters.Formats;
 using LowRank.Foundation;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;

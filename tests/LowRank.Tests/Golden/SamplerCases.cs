@@ -2,7 +2,6 @@ using System.Text.Json;
 using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;

@@ -16,7 +16,7 @@ internal static class TrajectoryNeeds
 
     private static readonly string[] BuiltLoss = ["snr_gamma", "snr_table", "noise_offset", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss", "debiased"];
 
-    private static readonly string[] BuiltAdapter = ["targets", "rank", "alpha", "conv_rank", "conv_alpha", "overrides", "up_amplitude", "type"];
+    private static readonly string[] BuiltAdapter = ["targets", "rank", "alpha", "conv_rank", "conv_alpha", "overrides", "up_amplitude", "type", "dropout"];
 
     /// <summary>In words; null when everything is built.</summary>
     public static string? NotBuilt(JsonElement golden)
@@ -47,7 +47,8 @@ internal static class TrajectoryNeeds
         {
             if (part.Name != "unet") yield return $"an adapter on {part.Name}";
             foreach (var item in Unknown(part.Value, BuiltAdapter)) yield return $"the adapter's {item.Name}";
-            if (GoldenTraining.Text(part.Value, "type") is not (null or "lora") and var kind) yield return $"the adapter kind {kind}";
+            if (GoldenTraining.Text(part.Value, "type") is not (null or "lora" or "dropout") and var kind) yield return $"the adapter kind {kind}";
+            foreach (var item in Unknown(GoldenTraining.Section(part.Value, "dropout"), ["input"])) yield return $"the adapter's dropout of {item.Name}";
         }
     }
 

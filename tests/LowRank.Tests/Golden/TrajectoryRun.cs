@@ -26,6 +26,7 @@ internal sealed class TrajectoryRun : IDisposable
     private readonly ScalarType type;
     private readonly int items;
     private readonly long[] latentShape;
+    private long microBatch;
 
     public TrajectoryRun(GoldenCase golden)
     {
@@ -65,6 +66,7 @@ internal sealed class TrajectoryRun : IDisposable
     /// <summary>The loss of micro-batch number m.</summary>
     public MicroBatchLoss Score(long micro)
     {
+        microBatch = micro;
         var period = GoldenTraining.Number(config, "data_period", 0);
         var m = period > 0 ? micro % (long)period : micro;
         var timesteps = config.GetProperty("timesteps")[(int)m].EnumerateArray().Select(t => t.GetInt64()).ToArray();
@@ -132,6 +134,7 @@ internal sealed class TrajectoryRun : IDisposable
         var options = new AdapterOptions
         {
             Targets = [.. modules.Select(Target)],
+            Dropout = GoldenTraining.Number(GoldenTraining.Section(config.GetProperty("adapter").GetProperty("unet"), "dropout"), "input", 0),
             Overrides = [.. modules.Select(module => new AdapterOverride { Pattern = Target(module), Rank = module[3].GetInt32(), Alpha = module[4].GetDouble() })],
         };
         using var unused = new Generator(0UL);
@@ -142,8 +145,13 @@ internal sealed class TrajectoryRun : IDisposable
             var layer = set.Layers.Single(layer => layer.Path == module[1].GetString());
             Assert.Equal(module[2].GetString(), layer.Module is TorchSharp.Modules.Conv2d ? "conv" : "linear");
         }
+        set.DropoutNumbers = DropoutNumbers;
         return set;
     }
+
+    /// <summary>Numbers in [0, 1) by formula for the input of one layer in the running micro-batch.</summary>
+    private Tensor DropoutNumbers(LoraLayer layer, long[] shape) =>
+        (Formula.Noise($"input_dropout.{microBatch}.{layer.Component}.{layer.Path}", shape, config.GetProperty("adapter_seed").GetInt64(), amplitude: 1) + 1f) * 0.5f;
 
     private void PutStartValues()
     {

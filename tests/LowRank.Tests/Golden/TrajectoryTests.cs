@@ -1,6 +1,5 @@
 using System.Text.Json;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;
@@ -17,7 +16,7 @@ public class TrajectoryTests
     public void Every_step_and_the_adapter_at_the_end_are_those_of_the_reference(string id)
     {
         using var golden = GoldenCase.Open(id);
-        if (TrajectoryNeeds.NotBuilt(golden.Json) is { } what) Assert.Skip($"not built yet: {golden.Name} asks for {what}");
+        if (TrajectoryNeeds.NotBuilt(golden.Json) is { } what) GoldenLedger.SkipNotBuilt(id, what);
         using var scope = NewDisposeScope();
         using var run = new TrajectoryRun(golden);
         var start = run.Named().ToDictionary(item => item.Name, item => item.Tensor.detach().clone());

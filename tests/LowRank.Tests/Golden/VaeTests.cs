@@ -3,7 +3,6 @@ using System.Text.Json;
 using LowRank.Models;
 using LowRank.Models.Layers;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;

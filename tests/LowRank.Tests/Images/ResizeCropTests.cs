@@ -1,6 +1,5 @@
 using CsCheck;
 using LowRank.Images;
-using LowRank.Testing;
 
 namespace LowRank.Tests.Images;
 

@@ -5,7 +5,6 @@ using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Training;
@@ -85,7 +84,7 @@ internal sealed class TinyTraining : IDisposable
     }
 
     public TrainingState State(IReadOnlyDictionary<string, string>? named = null) =>
-        TrainingState.Of(Loop, Streams, new SamplerState(1, 2, Loop.Position.MicroBatches, [1], [2], [3]), named ?? new Dictionary<string, string>());
+        TrainingState.Of(Loop, Streams.Save(), new SamplerState(1, 2, Loop.Position.MicroBatches, [1], [2], [3]), named ?? new Dictionary<string, string>());
 
     public void Dispose()
     {

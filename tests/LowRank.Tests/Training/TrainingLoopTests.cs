@@ -1,8 +1,6 @@
 using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
-using TorchSharp;
-using static TorchSharp.torch;
 
 namespace LowRank.Tests.Training;
 

@@ -1,4 +1,3 @@
-using TorchSharp;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
@@ -18,8 +17,13 @@ internal sealed record LayerFactory(Device Device, ScalarType Type)
     public Module<Tensor, Tensor> Linear(long inputs, long outputs, bool bias = true) => nn.Linear(inputs, outputs, bias, Device, Type);
 
     /// <summary>(B, in, H, W) to (B, out, H', W').</summary>
-    public Module<Tensor, Tensor> Conv2d(long inputs, long outputs, long kernel, long stride = 1, long padding = 0) =>
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, device: Device, dtype: Type);
+    public Module<Tensor, Tensor> Conv2d(long inputs, long outputs, long kernel, long stride = 1, long padding = 0)
+    {
+        using var scope = NewDisposeScope();   // TorchSharp 0.107 leaves a tensor of its initialisation behind
+        var layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, device: Device, dtype: Type);
+        foreach (var parameter in layer.parameters()) parameter.DetachFromDisposeScope();
+        return layer;
+    }
 
     /// <summary>Normalises groups of channels of (B, C, …). Starts as the identity: TorchSharp 0.107 leaves its weights uninitialised.</summary>
     public Module<Tensor, Tensor> GroupNorm(long groups, long channels, double eps)

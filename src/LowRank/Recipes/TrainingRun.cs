@@ -1,0 +1,126 @@
+using LowRank.Data;
+using LowRank.Foundation;
+using LowRank.Training;
+
+namespace LowRank.Recipes;
+
+/// <summary>
+/// The outside of a training run: its folder, log, saved adapters and states. A new run leaves nothing behind until it has something to keep;
+/// one that was cut off goes on from its newest state.
+/// </summary>
+internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
+{
+    private const int KeptStates = 2;   // the newest, and the one before in case the newest is not wanted
+
+    private readonly TrainLoraOptions options;
+    private readonly IProgress<TrainingEvent>? listener;
+    private readonly bool resume;
+    private readonly TrainingState? old;
+    private RunRecorder? recorder;
+    private IReadOnlyDictionary<string, string> fixedOptions = new Dictionary<string, string>();
+    private Action<string, long> writeAdapter = (_, _) => throw new InvalidOperationException("the run has not begun");
+    private (TrainingLoop Loop, IReadOnlyDictionary<string, byte[]> Streams, SamplerState Data)? reached;
+    private bool keep;
+
+    private TrainingRun(TrainLoraOptions options, IProgress<TrainingEvent>? listener, bool resume, RunFolder folder)
+    {
+        (this.options, this.listener, this.resume, Folder) = (options, listener, resume, folder);
+        old = resume ? TrainingState.OpenNewest(folder.State) : null;
+        keep = resume;
+    }
+
+    public RunFolder Folder { get; }
+
+    /// <summary>Looks for the folder before anything slow is done: a new run wants one without a run, a resumed one wants its own. Writes nothing.</summary>
+    /// <param name="options">Valid.</param>
+    /// <param name="resume">Whether to go on with the run in the folder.</param>
+    /// <param name="listener">Hears every event.</param>
+    /// <exception cref="OptionsException">The folder is used, or holds no run.</exception>
+    public static TrainingRun Open(TrainLoraOptions options, bool resume, IProgress<TrainingEvent>? listener) =>
+        new(options, listener, resume, resume ? RunFolder.Open(options.Output) : RunFolder.ForNew(options.Output));
+
+    /// <summary>Checks what can still be checked, then claims the folder and says what is going to happen.</summary>
+    /// <param name="plan">What is going to happen.</param>
+    /// <param name="data">The pictures: a resumed run goes on with the same ones.</param>
+    /// <param name="write">Writes the adapter as it is now to a path, for a number of steps.</param>
+    /// <exception cref="OptionsException">A resumed run with other options or data, a folder that cannot be written, a disk too full.</exception>
+    public void Begin(TrainingPlan plan, TrainingData data, Action<string, long> write)
+    {
+        writeAdapter = write;
+        fixedOptions = ResumedOptions.Of(options, data);
+        old?.RequireSameOptions(fixedOptions);
+        Folder.RequireWritable(RunEstimate.DiskBytes(options, plan));
+        if (!resume) WholeFile.Write(Folder.Recipe, System.Text.Encoding.UTF8.GetBytes(RecipeFile.Write(options)));
+        var first = old?.Position.Step ?? 0;
+        recorder = new RunRecorder(Folder, listener, resume ? first : null);
+        Report(new RunStarted(plan, first));
+        if (resume && old is null) Report(new RunWarning("the run to go on with was cut off before its first save; it starts from its first step"));
+    }
+
+    /// <summary>Puts everything into the saved state; does nothing in a new run.</summary>
+    public void Restore(TrainingLoop loop, RandomStreams streams, BatchSampler sampler)
+    {
+        if (old is null) return;
+        old.Restore(loop, streams);
+        sampler.Restore(old.Data);
+        Reach(loop, streams, old.Data);
+    }
+
+    /// <summary>Notes that a step is complete: what a save would hold from now on.</summary>
+    public void Reach(TrainingLoop loop, RandomStreams streams, SamplerState data) => reached = (loop, streams.Save(), data);
+
+    /// <summary>Writes adapter and state of the last complete step.</summary>
+    public void Save()
+    {
+        if (reached is not var (loop, streams, data)) return;
+        var step = loop.Position.Step;
+        keep = true;
+        using (var state = TrainingState.Of(loop, streams, data, fixedOptions)) state.Save(Folder.State, KeptStates);
+        var path = Folder.SavedAdapter(step);
+        writeAdapter(path, step);
+        Folder.KeepNewest(options.Training.Keep);
+        Report(new RunSaved(step, path));
+    }
+
+    /// <summary>Ends a run that failed: keeps what it reached, and the reason in its log.</summary>
+    public void Fail(Exception problem)
+    {
+        if (reached is not var (loop, _, _)) return;
+        try
+        {
+            Save();
+        }
+        catch (Exception second) when (second is LowRankException or IOException or UnauthorizedAccessException)
+        {
+            // the first problem is the one to tell of; an older state stays
+        }
+        Report(new RunStopped(loop.Position.Step, problem.Message));
+    }
+
+    /// <summary>Ends a run that made all its steps, or was asked to stop: plot, adapter, and the last word of the log.</summary>
+    public void End(bool finished, long steps, TimeSpan time)
+    {
+        recorder!.WriteLossPlot();
+        if (finished)
+        {
+            writeAdapter(Folder.Adapter, steps);
+            Report(new RunFinished(steps, Folder.Adapter, time.TotalSeconds));
+        }
+        else
+        {
+            Save();
+            Report(new RunStopped(steps, "interrupted"));
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Report(TrainingEvent value) => recorder!.Report(value);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        old?.Dispose();
+        recorder?.Dispose();
+        if (recorder is not null && !keep) Folder.RemoveTraces();
+    }
+}

@@ -1,0 +1,40 @@
+using LowRank.Recipes;
+
+namespace LowRank.Cli.Tests;
+
+public sealed class WordsTests
+{
+    [Theory]
+    [InlineData("runs/tango", "runs/tango")]
+    [InlineData("a red apple", "\"a red apple\"")]
+    [InlineData("a \"big\" apple", "\"a \\\"big\\\" apple\"")]
+    [InlineData("", "\"\"")]
+    public void A_command_to_copy_quotes_what_a_shell_would_take_apart(string word, string quoted) => Assert.Equal(quoted, Words.Quoted(word));
+
+    [Fact]
+    public void A_place_is_told_from_the_current_folder_where_it_lies_below_it()
+    {
+        var here = Directory.GetCurrentDirectory();
+        Assert.Equal(Path.Combine("runs", "a"), Words.Place(Path.Combine(here, "runs", "a")));
+        var above = Path.GetDirectoryName(here)!;
+        Assert.Equal(above, Words.Place(above));
+    }
+
+    [Theory]
+    [InlineData(100, "━━━━━━━━━━━━━━━───────────────  ")]
+    [InlineData(12, "━━━━━─────  ")]
+    [InlineData(9, "")]
+    public void The_bar_shrinks_with_the_room_and_goes_before_the_words_do(int room, string bar) => Assert.Equal(bar, Words.Bar(1, 2, room));
+
+    [Theory]
+    [InlineData(120L, " stopped   adapter and state are saved as of step 120\n")]
+    [InlineData(null, " stopped   before the first save\n")]
+    public void A_stopped_run_says_what_is_saved_and_how_to_go_on_in_one_line_to_copy(long? saved, string first)
+    {
+        using var output = new StringWriter();
+        var options = new TrainLoraOptions { Model = "icons-64", Data = [], Output = "runs/a long name" };
+        var line = "lora train a-recipe-with-a-very-long-name.toml --set training.steps=500 --set training.learning_rate=0.003";
+        Assert.Equal(CommandLine.Interrupted, TrainCommand.Stopped(Screen.For(output, TextWriter.Null), line, options, saved));
+        Assert.Equal(first + $" go on     {line} --output \"runs/a long name\" --resume\n", output.ToString().ReplaceLineEndings("\n"));
+    }
+}
