@@ -1,6 +1,5 @@
 using LowRank.Models.Layers;
 using LowRank.Testing;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Models;
