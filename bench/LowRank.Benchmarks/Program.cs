@@ -1,14 +1,18 @@
 using LowRank.Benchmarks;
+using static TorchSharp.torch;
 
 // dotnet run -c Release --project bench/LowRank.Benchmarks -- NAME...
 // Prints rows for bench/RESULTS.md: what, the number, and the machine with its GEMM peak of the same run.
 
 var benchmarks = new Dictionary<string, Action<Report>>
 {
+    ["attention"] = AttentionBenchmark.Run,
     ["files"] = FilesBenchmark.Run,
     ["hooks"] = HooksBenchmark.Run,
     ["optimizer"] = OptimizerBenchmark.Run,
     ["pictures"] = PicturesBenchmark.Run,
+    ["step-bf16"] = report => StepBenchmark.Run(report, ScalarType.BFloat16),
+    ["step-fp32"] = report => StepBenchmark.Run(report, ScalarType.Float32),
 };
 
 var unknown = args.FirstOrDefault(name => !benchmarks.ContainsKey(name));
