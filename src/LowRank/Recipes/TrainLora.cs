@@ -30,6 +30,9 @@ public sealed record TrainLoraResult
     /// <summary>The plot of the loss.</summary>
     public required string LossPlot { get; init; }
 
+    /// <summary>The run as one page for a browser.</summary>
+    public required string Report { get; init; }
+
     /// <summary>A prompt to try; null when previews are switched off.</summary>
     public required string? ExamplePrompt { get; init; }
 }
@@ -111,6 +114,7 @@ public static class TrainLora
             Adapter = finished ? run.Folder.Adapter : run.Folder.SavedAdapter(loop.Position.Step),
             BeforeAfter = sheet,
             LossPlot = run.Folder.LossPlot,
+            Report = run.Folder.Report,
             ExamplePrompt = previews.Prompts is [var first, ..] ? first : null,
         };
 
