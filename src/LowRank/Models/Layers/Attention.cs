@@ -34,7 +34,7 @@ internal static class Attention
 
     private static Tensor SplitHeads(Tensor x, int heads) => x.unflatten(2, heads, -1).transpose(1, 2);
 
-    private static Tensor Plain(Tensor q, Tensor k, Tensor v)
+    internal static Tensor Plain(Tensor q, Tensor k, Tensor v)
     {
         var scores = matmul(q * (1 / Math.Sqrt(q.size(-1))), k.transpose(-1, -2));   // (B, heads, L, S)
         return matmul(softmax(scores, -1), v);
