@@ -100,15 +100,14 @@ public abstract class AdapterLayer
     {
         using var scope = NewDisposeScope();
         var wide = output.dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
-        var x = input.to(wide);
-        if (dropout is not null) x = dropout.Input(x);
+        var x = dropout is null ? input : dropout.Input(input.to(wide));
         Tensor sum;
         if (dropout?.OnOutput == true)
         {
             var y = output.to(wide);
             sum = y.add(dropout.Output(Branch(x, y, strength, dropout)));
         }
-        else sum = AddTo(output, x, strength, dropout);
+        else sum = AddTo(output, x, wide, strength, dropout);
         return sum.to(output.dtype).MoveToOuterDisposeScope();
     }
 
@@ -122,11 +121,11 @@ public abstract class AdapterLayer
     /// <param name="dropout">For places inside; null for none.</param>
     private protected abstract Tensor Branch(Tensor x, Tensor y, double strength, LayerDropout? dropout);
 
-    /// <summary>y + branch in the type of x; a kind that can make both in one product does.</summary>
-    private protected virtual Tensor AddTo(Tensor y, Tensor x, double strength, LayerDropout? dropout)
+    /// <summary>y + branch, computed in the wide type and given in it or in that of y; a kind that can make both in one product does.</summary>
+    private protected virtual Tensor AddTo(Tensor y, Tensor x, ScalarType wide, double strength, LayerDropout? dropout)
     {
-        var wide = y.to(x.dtype);
-        return wide.add(Branch(x, wide, strength, dropout));
+        y = y.to(wide);
+        return y.add(Branch(x.to(wide), y, strength, dropout));
     }
 
     /// <summary>The module's own product with another weight, without bias.</summary>

@@ -69,6 +69,7 @@ public sealed record TrainLoraOptions
         for (var i = 0; i < Data.Count; i++) problems.AddRange(Data[i].Validate().Select(problem => $"data[{i}].{problem}"));
         problems.AddRange(Adapter.Validate().Select(problem => "adapter." + problem));
         problems.AddRange(Training.Validate().Select(problem => "training." + problem));
+        if (Training.LoraplusLrRatio != 1 && Adapter.Kind is not (AdapterKind.Lora or AdapterKind.Dora)) problems.Add("training.loraplus_lr_ratio: does nothing without adapter.kind = \"lora\" or \"dora\": other kinds have no up");
         problems.AddRange(Preview.Validate().Select(problem => "preview." + problem));
         return problems;
     }
@@ -136,6 +137,9 @@ public sealed record SaveOptions
 
     /// <summary>Element type of the file.</summary>
     public SavePrecision Precision { get; init; } = SavePrecision.Fp16;
+
+    /// <summary>Where <c>training.ema_decay</c> keeps a moving average: writes it, and draws previews with it. If not, the weights as trained.</summary>
+    public bool Ema { get; init; } = true;
 }
 
 /// <summary>Element types of written adapters.</summary>

@@ -338,6 +338,21 @@ public sealed class AdapterKindsTests : IDisposable
     }
 
     [Fact]
+    public void A_rate_of_up_is_refused_for_kinds_without_up()
+    {
+        var options = new LowRank.Recipes.TrainLoraOptions
+        {
+            Model = "m",
+            Output = "o",
+            Data = [new LowRank.Data.DataSetOptions { Folder = "f" }],
+            Adapter = new() { Kind = AdapterKind.Loha },
+            Training = new() { LoraplusLrRatio = 16 },
+        };
+        Assert.Equal(["training.loraplus_lr_ratio: does nothing without adapter.kind = \"lora\" or \"dora\": other kinds have no up"], options.Validate());
+        Assert.Empty((options with { Adapter = new() { Kind = AdapterKind.Dora } }).Validate());
+    }
+
+    [Fact]
     public void Starts_have_the_statistics_they_promise()
     {
         using var scope = NewDisposeScope();

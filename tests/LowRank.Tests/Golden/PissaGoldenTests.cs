@@ -37,8 +37,8 @@ public class PissaGoldenTests
             Close(golden, "base", weight - Product());
             TensorAssert.Equal(weight, model.get_parameter("lin.weight")!, "our base");
             using IOptimizer optimizer = name == "SGD"
-                ? new Sgd(TrainedParameters.Of(adapter, new ParameterGroup(0.05)), 0)
-                : new AdamW(TrainedParameters.Of(adapter, new ParameterGroup(1e-3, 0.01)));
+                ? new Sgd(TrainedParameters.Of(adapter, new ParameterRates(0.05)), 0)
+                : new AdamW(TrainedParameters.Of(adapter, new ParameterRates(1e-3, 0.01)));
             var losses = golden.Json.GetProperty("losses").GetProperty(name).EnumerateArray().Select(item => item.GetDouble()).ToArray();
             for (var k = 0; k < config.GetProperty("steps").GetInt32(); k++)
             {

@@ -57,10 +57,10 @@ internal sealed class DoraLayer : LoraLayer
         return Outputs(Hidden(x, Down, dropout), up).add(plain.mul(ratio.sub(1).mul(strength).view(channels)));
     }
 
-    private protected override Tensor AddTo(Tensor y, Tensor x, double strength, LayerDropout? dropout)
+    private protected override Tensor AddTo(Tensor y, Tensor x, ScalarType wide, double strength, LayerDropout? dropout)
     {
-        var wide = y.to(x.dtype);
-        return wide.add(Branch(x, wide, strength, dropout));
+        y = y.to(wide);
+        return y.add(Branch(x.to(wide), y, strength, dropout));
     }
 
     /// <summary>V, of the shape of W.</summary>

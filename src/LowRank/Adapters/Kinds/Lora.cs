@@ -52,22 +52,16 @@ internal class LoraLayer(AdapterTarget target, IReadOnlyDictionary<string, Tenso
     /// Linear: one product into the output instead of product, scaling and sum, so that y is read and written once.
     /// (For a convolution that would need a batched addmm, which TorchSharp 0.107 calls with its arguments in the wrong order.)
     /// </summary>
-    private protected override Tensor AddTo(Tensor y, Tensor x, double strength, LayerDropout? dropout)
+    private protected override Tensor AddTo(Tensor y, Tensor x, ScalarType wide, double strength, LayerDropout? dropout)
     {
-        if (start is not null) return base.AddTo(y, x, strength, dropout);
-        var (hidden, up, factor) = (Hidden(x, Down, dropout), Up.to(x.dtype), (float)(Scale * strength));
-        if (Shape.IsConvolution) return y.to(x.dtype).add(functional.conv2d(hidden, up), factor);
-        return AddProduct(y, hidden, up, factor);
-    }
-
-    /// <summary>y + factor · hidden · upᵀ in the type of hidden.</summary>
-    private static Tensor AddProduct(Tensor y, Tensor hidden, Tensor up, float factor)
-    {
-        var (rows, flat) = (y.reshape(-1, y.shape[^1]), hidden.reshape(-1, hidden.shape[^1]));   // (N, out), (N, r)
-        var wide = up.t().contiguous();                              // (r, out): for the products of backward long rows are three times as fast as short ones
-        // a cast makes a tensor of our own, which may change in place; the base's own output may not
-        var sum = y.dtype == hidden.dtype ? rows.addmm(flat, wide, 1f, factor) : rows.to(hidden.dtype).addmm_(flat, wide, 1f, factor);
-        return sum.view(y.shape);
+        if (start is not null) return base.AddTo(y, x, wide, strength, dropout);
+        var factor = (float)(Scale * strength);
+        if (Shape.IsConvolution) return y.to(wide).add(functional.conv2d(Hidden(x.to(wide), Down, dropout), Up.to(wide)), factor);
+        var outputs = y.reshape(-1, y.shape[^1]);   // (N, out)
+        if (y.dtype != wide && dropout?.OnHidden != true) return RoundedSum.apply(x.reshape(-1, x.shape[^1]), outputs, Down, Up, factor, x.requires_grad).view(y.shape);
+        var hidden = Hidden(x.to(wide), Down, dropout);
+        var rows = Up.to(wide).t().contiguous();    // (r, out): for the products of backward long rows are three times as fast as short ones
+        return outputs.to(wide).addmm(hidden.reshape(-1, hidden.shape[^1]), rows, 1f, factor).view(y.shape);
     }
 
     /// <summary>What down makes of the input: (…, r) or (B, r, H', W').</summary>
