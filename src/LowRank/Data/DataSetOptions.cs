@@ -98,6 +98,9 @@ public sealed record DataSetOptions
     /// <summary>Whether pictures smaller than their bucket are enlarged. If not, they make smaller buckets of their own.</summary>
     public bool Enlarge { get; init; } = true;
 
+    /// <summary>How much each picture of this set counts in the loss; above 0.</summary>
+    public double LossWeight { get; init; } = 1;
+
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate()
     {
@@ -115,6 +118,7 @@ public sealed record DataSetOptions
         Check(TagDropout is >= 0 and <= 1, $"tag_dropout: {TagDropout}; must be from 0 to 1");
         Check(TokenWarmupSteps is >= 0 and < double.PositiveInfinity, $"token_warmup_steps: {TokenWarmupSteps}; must be a number of steps, or a share of the run below 1");
         Check(TokenWarmupMin >= 1, $"token_warmup_min: {TokenWarmupMin}; must be 1 or more");
+        Check(LossWeight is > 0 and < double.PositiveInfinity, $"loss_weight: {LossWeight}; must be a number above 0");
         Check(Enum.IsDefined(Crop), $"crop: {Crop}; must be centre or random");
         CheckCaption(Check);
         CheckSizes(Check);

@@ -88,7 +88,7 @@ public static class TrainLora
         var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps }, streams);
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
-        var step = new DenoisingStep(training, family, streams, encoded.Batches(sampler));
+        var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler));
         bool finished;
         try
         {
@@ -129,17 +129,17 @@ public static class TrainLora
 
     private static AdapterSet Attach(TrainLoraOptions options, IDiffusionFamily family, RandomStreams streams)
     {
+        ModelFit.Require(options, family);
         if (family.DenoiserChannels != family.LatentChannels) throw new OptionsException($"model: {options.Model} is an inpainting model ({family.DenoiserChannels} input channels); training those is not offered yet: take the model it was made from");
         return AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = family.Component("unet") }, options.Adapter, streams["init"], CPU);
     }
 }
 
 /// <summary>The lines that matter: a batch, noise, timesteps, and how far the prediction is off.</summary>
-internal sealed class DenoisingStep(TrainingOptions options, IDiffusionFamily family, RandomStreams streams, Func<EncodedBatch> next)
+internal sealed class DenoisingStep(TrainLoraOptions options, IDiffusionFamily family, RandomStreams streams, Func<EncodedBatch> next)
 {
-    private readonly TimestepSampler timesteps = TimestepSampler.Range(family.Schedule, options.MinTimestep, options.MaxTimestep + 1);
-    private readonly DenoisingLoss loss = new(family.Schedule, family.PredictionType,
-        new LossWeighting { MinSnrGamma = options.MinSnrGamma > 0 ? options.MinSnrGamma : null }, family.Predict);
+    private readonly StepNoise noise = new(options.Noise, options.Noise.ScheduleFor(family.Schedule), streams);
+    private readonly DenoisingLoss loss = options.Loss.Make(options.Noise.ScheduleFor(family.Schedule), family.PredictionType, family.Predict);
 
     /// <summary>Where the data stood after the last batch; null before the first.</summary>
     public SamplerState? Drawn { get; private set; }
@@ -149,7 +149,11 @@ internal sealed class DenoisingStep(TrainingOptions options, IDiffusionFamily fa
     {
         var batch = next();
         Drawn = batch.Plan.State;
-        var noise = TrainingNoise.Draw(batch.Latents.shape, options.NoiseOffset, streams["noise"]);
-        return loss.Of(batch.Latents, batch.Conditioning, noise, timesteps.Draw(batch.Plan.Samples.Count, streams["timestep"]), batch.Names);
+        var drawn = noise.Draw(batch.Latents);
+        return loss.Of(batch.Latents, batch.Conditioning, drawn.Noise, drawn.Timesteps, batch.Names, new BatchExtras
+        {
+            Perturbation = drawn.Perturbation,
+            Weights = [.. batch.Plan.Samples.Select(sample => (float)sample.Image.Options.LossWeight)],
+        });
     }
 }

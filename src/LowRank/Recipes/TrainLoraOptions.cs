@@ -31,6 +31,12 @@ public sealed record TrainLoraOptions
     /// <summary>How it is trained.</summary>
     public TrainingOptions Training { get; init; } = new();
 
+    /// <summary>How far off a prediction is, and what counts how much.</summary>
+    public LossOptions Loss { get; init; } = new();
+
+    /// <summary>Noise and timesteps that are trained on.</summary>
+    public NoiseOptions Noise { get; init; } = new();
+
     /// <summary>Pictures made while training.</summary>
     public PreviewOptions Preview { get; init; } = new();
 
@@ -69,6 +75,8 @@ public sealed record TrainLoraOptions
         for (var i = 0; i < Data.Count; i++) problems.AddRange(Data[i].Validate().Select(problem => $"data[{i}].{problem}"));
         problems.AddRange(Adapter.Validate().Select(problem => "adapter." + problem));
         problems.AddRange(Training.Validate().Select(problem => "training." + problem));
+        problems.AddRange(Loss.Validate().Select(problem => "loss." + problem));
+        problems.AddRange(Noise.Validate().Select(problem => "noise." + problem));
         problems.AddRange(Preview.Validate().Select(problem => "preview." + problem));
         return problems;
     }

@@ -54,6 +54,26 @@ internal static class GoldenTraining
         }
     }
 
+    /// <summary>The loss of a case.</summary>
+    /// <param name="json">Its loss; undefined for the plain one.</param>
+    /// <param name="typeKey">What the case calls the kind of loss.</param>
+    public static LossOptions Loss(JsonElement json, string typeKey)
+    {
+        var usual = new LossOptions();
+        var options = new LossOptions
+        {
+            Type = Text(json, typeKey) switch { null or "l2" => LossType.L2, "l1" => LossType.L1, "huber" => LossType.Huber, "smooth_l1" => LossType.SmoothL1, var other => throw new NotSupportedException($"the loss {other}") },
+            HuberSchedule = Text(json, "huber_schedule") switch { null or "snr" => HuberSchedule.Snr, "exponential" => HuberSchedule.Exponential, "constant" => HuberSchedule.Constant, var other => throw new NotSupportedException($"the threshold's schedule {other}") },
+            HuberC = Number(json, "huber_c", usual.HuberC),
+            HuberScale = Number(json, "huber_scale", usual.HuberScale),
+            MinSnrGamma = Number(json, "snr_gamma", Number(json, "min_snr_gamma", 0)),
+            ScaleVPredLossLikeNoisePred = Flag(json, "scale_v_pred_loss_like_noise_pred"),
+            VPredLikeLoss = Number(json, "v_pred_like_loss", 0),
+            DebiasedEstimation = Flag(json, "debiased"),
+        };
+        return options;
+    }
+
     /// <summary>Decay where neither the optimizer nor the group names one: torch's default.</summary>
     public static double DefaultDecay(JsonElement optimizer) =>
         Number(optimizer, "weight_decay", optimizer.GetProperty("name").GetString() == "AdamW" ? 1e-2 : 0);

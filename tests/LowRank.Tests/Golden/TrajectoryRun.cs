@@ -71,11 +71,19 @@ internal sealed class TrajectoryRun : IDisposable
         var m = period > 0 ? micro % (long)period : micro;
         var timesteps = config.GetProperty("timesteps")[(int)m].EnumerateArray().Select(t => t.GetInt64()).ToArray();
         var noise = Formula.Noise($"noise.{m}", latentShape, DataSeed);
-        if (GoldenTraining.Number(GoldenTraining.Section(config, "loss"), "noise_offset", 0) is var offset and not 0)
+        var latents = Formula.Noise($"latents.{m}", latentShape, DataSeed);
+        var loss = GoldenTraining.Section(config, "loss");
+        if (GoldenTraining.Number(loss, "noise_offset", 0) is var offset and not 0)
         {
-            noise = TrainingNoise.WithOffset(noise, Formula.Noise($"offset.{m}", [items, 4, 1, 1], DataSeed), offset);
+            var strength = tensor((float)offset);
+            if (GoldenTraining.Number(loss, "adaptive_noise_scale", 0) is var adaptive and not 0) strength = TrainingNoise.AdaptiveOffset(latents, strength, adaptive);
+            noise = TrainingNoise.WithOffset(noise, Formula.Noise($"offset.{m}", [items, 4, 1, 1], DataSeed), strength);
         }
-        return Loss.Of(Formula.Noise($"latents.{m}", latentShape, DataSeed), conditioning.For(m, DataSeed), noise, timesteps, [.. timesteps.Select((_, item) => $"item {item}")]);
+        var gamma = GoldenTraining.Number(loss, "ip_noise_gamma", 0);
+        return Loss.Of(latents, conditioning.For(m, DataSeed), noise, timesteps, [.. timesteps.Select((_, item) => $"item {item}")], new BatchExtras
+        {
+            Perturbation = gamma == 0 ? null : gamma * Formula.Noise($"perturbation.{m}", latentShape, DataSeed),
+        });
     }
 
     /// <summary>Mean over batches of the unweighted loss at a timestep, without gradients.</summary>
@@ -178,17 +186,8 @@ internal sealed class TrajectoryRun : IDisposable
 
     private DenoisingLoss BuildLoss(JsonElement json)
     {
-        var weighting = new LossWeighting
-        {
-            MinSnrGamma = GoldenTraining.Number(json, "snr_gamma", 0) is var gamma and > 0 ? gamma : null,
-            ScaleVLikeNoise = GoldenTraining.Flag(json, "scale_v_pred_loss_like_noise_pred"),
-            VPredictionLikeLoss = GoldenTraining.Number(json, "v_pred_like_loss", 0),
-            DebiasedEstimation = GoldenTraining.Flag(json, "debiased"),
-        };
-        return new DenoisingLoss(noiseSchedule, noiseSchedule.PredictionType, weighting, Predict)
-        {
-            WeightSchedule = GoldenTraining.Text(json, "snr_table") == "original" ? Schedule(zeroSnr: false) : null,
-        };
+        var weightSchedule = GoldenTraining.Text(json, "snr_table") == "original" ? Schedule(zeroSnr: false) : null;
+        return GoldenTraining.Loss(json, "type").Make(noiseSchedule, noiseSchedule.PredictionType, Predict, weightSchedule);
     }
 
     private Tensor Predict(Tensor latents, Tensor timesteps, Conditioning given) =>

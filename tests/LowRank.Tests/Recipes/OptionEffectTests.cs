@@ -11,6 +11,8 @@ public sealed class OptionEffectTests : IDisposable
 {
     private const string Override = "adapter.overrides=[{pattern = '**.to_q', rank = 1}]";
 
+    private static readonly string PredictsV = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v")}'";
+
     /// <summary>Key, its other value as TOML, and what must hold beside it for the key to matter (in both runs).</summary>
     private static readonly (string Key, string Value, string[] With)[] Changes =
     [
@@ -40,6 +42,7 @@ public sealed class OptionEffectTests : IDisposable
         ("data.bucket_max", "80", []),
         ("data.bucket_step", "32", []),
         ("data.enlarge", "false", ["data[0].resolution=128"]),
+        ("data.loss_weight", "0.1", ["training.optimizer='sgd'"]),
         ("adapter.rank", "3", []),
         ("adapter.alpha", "1", []),
         ("adapter.conv_rank", "1", ["adapter.targets=[\"all\"]"]),
@@ -65,15 +68,37 @@ public sealed class OptionEffectTests : IDisposable
         ("training.weight_decay", "0.5", []),
         ("training.momentum", "0.1", ["training.optimizer='sgd'"]),
         ("training.max_gradient_norm", "0.0001", ["training.optimizer='sgd'"]),
-        ("training.min_snr_gamma", "1", []),
-        ("training.noise_offset", "0.5", []),
-        ("training.min_timestep", "900", []),
-        ("training.max_timestep", "100", []),
         ("training.precision", "\"bf16\"", []),
         ("training.save_every", "1", []),
         ("training.keep", "1", ["training.save_every=1"]),
         ("training.cache", "\"disk\"", []),
         ("training.cache_folder", "'{0}/elsewhere'", ["training.cache='disk'"]),
+        ("loss.type", "\"l1\"", []),
+        ("loss.huber_schedule", "\"constant\"", ["loss.type='huber'"]),
+        ("loss.huber_c", "0.5", ["loss.type='huber'"]),
+        ("loss.huber_scale", "2", ["loss.type='huber'", "loss.huber_schedule='exponential'"]),
+        ("loss.min_snr_gamma", "1", []),
+        ("loss.soft_min_snr_gamma", "1", []),
+        ("loss.debiased_estimation", "true", []),
+        ("loss.p2_gamma", "1", []),
+        ("loss.p2_k", "2", ["loss.p2_gamma=1"]),
+        ("loss.scale_v_pred_loss_like_noise_pred", "true", [PredictsV]),
+        ("loss.v_pred_like_loss", "0.5", [PredictsV]),
+        ("noise.noise_offset", "0.5", []),
+        ("noise.noise_offset_random_strength", "true", ["noise.noise_offset=0.5"]),
+        ("noise.adaptive_noise_scale", "0.5", ["noise.noise_offset=0.5"]),
+        ("noise.multires_noise_iterations", "3", []),
+        ("noise.multires_noise_discount", "0.8", ["noise.multires_noise_iterations=3"]),
+        ("noise.ip_noise_gamma", "0.5", []),
+        ("noise.zero_terminal_snr", "true", [PredictsV, "noise.min_timestep=900"]),
+        ("noise.min_timestep", "900", []),
+        ("noise.max_timestep", "100", []),
+        ("noise.timestep_distribution", "\"logit-normal\"", []),
+        ("noise.logit_mean", "2", ["noise.timestep_distribution='logit-normal'"]),
+        ("noise.logit_std", "0.2", ["noise.timestep_distribution='logit-normal'"]),
+        ("noise.mode_scale", "0.1", ["noise.timestep_distribution='mode'"]),
+        ("noise.beta_alpha", "4", ["noise.timestep_distribution='beta'"]),
+        ("noise.beta_beta", "4", ["noise.timestep_distribution='beta'"]),
         ("preview.every", "1", ["preview.prompts=['a dog']"]),
         ("preview.prompts", "['a cat']", []),
         ("preview.captions", "1", []),

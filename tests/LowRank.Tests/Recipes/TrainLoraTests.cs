@@ -1,4 +1,5 @@
 using LowRank.Data;
+using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Recipes;
 using LowRank.Testing;
@@ -20,7 +21,8 @@ public sealed class TrainLoraTests : IDisposable
         var options = run.Options with
         {
             Adapter = new() { Rank = 8, Targets = ["all"] },
-            Training = run.Options.Training with { Steps = 60, LearningRate = 0.02, MinTimestep = 990, SaveEvery = 0 },
+            Training = run.Options.Training with { Steps = 60, LearningRate = 0.02, SaveEvery = 0 },
+            Noise = new NoiseOptions { MinTimestep = 990 },
         };
         TinyRun.Train(options, listen: item => { if (item is StepFinished step) losses.Add(step.Loss); });
         Assert.Equal(60, losses.Count);
@@ -35,7 +37,8 @@ public sealed class TrainLoraTests : IDisposable
         {
             Data = [run.Options.Data[0] with { Crop = CropMode.Random, Flip = true, CaptionDropout = 0.3, ShuffleTags = true }],
             Adapter = run.Options.Adapter with { Dropout = 0.2 },
-            Training = run.Options.Training with { Accumulation = 2, NoiseOffset = 0.05 },
+            Training = run.Options.Training with { Accumulation = 2 },
+            Noise = new NoiseOptions { NoiseOffset = 0.05, NoiseOffsetRandomStrength = true, AdaptiveNoiseScale = 0.2, IpNoiseGamma = 0.1, TimestepDistribution = TimestepDistribution.LogitNormal },
             Preview = new PreviewOptions { Every = 2, Prompts = ["a dog"], Steps = 1 },
         };
         TinyRun.Train(options with { Output = run.Path("whole") });
