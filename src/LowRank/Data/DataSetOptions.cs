@@ -98,6 +98,12 @@ public sealed record DataSetOptions
     /// <summary>Whether pictures smaller than their bucket are enlarged. If not, they make smaller buckets of their own.</summary>
     public bool Enlarge { get; init; } = true;
 
+    /// <summary>
+    /// Whether these are prior pictures: others of the class, with its plain words, that keep the model from forgetting what the class is.
+    /// They are repeated, or left out, until they are as many as all other pictures.
+    /// </summary>
+    public bool Prior { get; init; }
+
     /// <summary>How much each picture of this set counts in the loss; above 0.</summary>
     public double LossWeight { get; init; } = 1;
 

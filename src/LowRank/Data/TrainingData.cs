@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using LowRank.Foundation;
@@ -30,7 +31,36 @@ internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataRep
             }
         }
         if (problems.Count > 0) throw new DatasetException(string.Join('\n', problems));
+        BalancePriors(scans);
         return new TrainingData([.. scans.SelectMany(scan => scan.Images)], new DataReport([.. scans.Select(scan => scan.Report)]));
+    }
+
+    /// <summary>Gives prior pictures the repeats that make them as many as the others; those that are not needed go, and the report says so.</summary>
+    private static void BalancePriors(List<ImageFolder.Scan> scans)
+    {
+        var priors = scans.SelectMany(scan => scan.Images).Where(image => image.Options.Prior).ToList();
+        var repeats = new Queue<int>(PriorImages.Balance(scans.SelectMany(scan => scan.Images).Where(image => !image.Options.Prior).Sum(image => image.Repeats), [.. priors.Select(image => image.Repeats)]));
+        for (var i = 0; i < scans.Count; i++)
+        {
+            var (images, report) = (scans[i].Images, scans[i].Report);
+            if (!images.Any(image => image.Options.Prior)) continue;
+            List<TrainingImage> kept = [.. images.Select(image => image with { Repeats = repeats.Dequeue() }).Where(image => image.Repeats > 0)];
+            var left = images.Count - kept.Count;
+            scans[i] = new ImageFolder.Scan(kept, report with
+            {
+                Uses = kept.Sum(image => image.Repeats),
+                Warnings = left == 0 ? report.Warnings : [.. report.Warnings, string.Create(CultureInfo.InvariantCulture, $"{left} of {images.Count} prior pictures are not needed: there are as many without them as of the other pictures")],
+            });
+        }
+    }
+
+    /// <summary>Refuses data whose batches cannot be half prior pictures, half others.</summary>
+    /// <exception cref="DatasetException">A bucket holds pictures to learn and no prior picture.</exception>
+    public void RequirePriorsInEveryBucket()
+    {
+        var without = Images.GroupBy(image => image.Choice.Bucket).Where(bucket => bucket.All(image => !image.Options.Prior)).Select(bucket => bucket.Key.ToString()).Order(StringComparer.Ordinal).ToList();
+        if (without.Count == 0) return;
+        throw new DatasetException($"prior_rule = \"two-means\" needs prior pictures in every bucket; there are none in {string.Join(", ", without)}\n  try         buckets = false in every [[data]] table, more prior pictures, or prior_rule = \"per-sample\"");
     }
 
     /// <summary>Every picture of the run as it can be encoded ahead: each cut from the middle, and mirrored where its data set mirrors; equal ones once.</summary>

@@ -11,6 +11,8 @@ namespace LowRank.Recipes;
 /// <param name="Conditioning">For B pictures, sizes included.</param>
 internal sealed record EncodedBatch(PlannedBatch Plan, Tensor Latents, Conditioning Conditioning)
 {
+    public IEnumerable<DataSetOptions> Sets => Plan.Samples.Select(sample => sample.Image.Options);
+
     public IReadOnlyList<string> Names => [.. Plan.Samples.Select(sample => sample.Image.Path)];
 }
 

@@ -50,7 +50,7 @@ public static class TrainLora
         TrainLoraOptions.ThrowIfAny(options.Validate(), "the options");
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
-        var data = TrainingData.Read(options.Data, family.DefaultSize);
+        var data = ReadData(options, family, CancellationToken.None);
         using var adapter = Attach(options, family, streams);
         return RunEstimate.Of(options, family, data, adapter);
     }
@@ -71,7 +71,7 @@ public static class TrainLora
         using var run = TrainingRun.Open(options, resume, progress);
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
-        var data = TrainingData.Read(options.Data, family.DefaultSize, cancellation);
+        var data = ReadData(options, family, cancellation);
         using var adapter = Attach(options, family, streams);
         run.Begin(RunEstimate.Of(options, family, data, adapter), data, (path, step) => AdapterWriter.Write(path, adapter, AdapterFacts.Of(options, family, step)));
 
@@ -85,7 +85,7 @@ public static class TrainLora
         // loop
         using var optimizer = training.MakeOptimizer(TrainedParameters.Of(adapter, new ParameterGroup(training.LearningRate, training.WeightDecay)));
         var loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm));
-        var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps }, streams);
+        var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps, PairPriors = options.Loss.PriorRule == PriorRule.TwoMeans }, streams);
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler));
@@ -127,6 +127,13 @@ public static class TrainLora
     private static IDiffusionFamily Open(TrainLoraOptions options) =>
         FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
 
+    private static TrainingData ReadData(TrainLoraOptions options, IDiffusionFamily family, CancellationToken cancellation)
+    {
+        var data = TrainingData.Read(options.Data, family.DefaultSize, cancellation);
+        if (options.Loss.PriorRule == PriorRule.TwoMeans) data.RequirePriorsInEveryBucket();
+        return data;
+    }
+
     private static AdapterSet Attach(TrainLoraOptions options, IDiffusionFamily family, RandomStreams streams)
     {
         ModelFit.Require(options, family);
@@ -153,7 +160,7 @@ internal sealed class DenoisingStep(TrainLoraOptions options, IDiffusionFamily f
         return loss.Of(batch.Latents, batch.Conditioning, drawn.Noise, drawn.Timesteps, batch.Names, new BatchExtras
         {
             Perturbation = drawn.Perturbation,
-            Weights = [.. batch.Plan.Samples.Select(sample => (float)sample.Image.Options.LossWeight)],
+            Weights = options.Loss.ItemWeights([.. batch.Sets.Select(set => set.LossWeight)], [.. batch.Sets.Select(set => set.Prior)]),
         });
     }
 }

@@ -77,8 +77,21 @@ public sealed record TrainLoraOptions
         problems.AddRange(Training.Validate().Select(problem => "training." + problem));
         problems.AddRange(Loss.Validate().Select(problem => "loss." + problem));
         problems.AddRange(Noise.Validate().Select(problem => "noise." + problem));
+        problems.AddRange(AcrossTables());
         problems.AddRange(Preview.Validate().Select(problem => "preview." + problem));
         return problems;
+    }
+
+    /// <summary>What one table asks of another.</summary>
+    private IEnumerable<string> AcrossTables()
+    {
+        var (usual, priors) = (new LossOptions(), Data.Count(set => set.Prior));
+        if (priors > 0 && priors == Data.Count) yield return "data: every set has prior = true; add one with the pictures to learn";
+        if (priors == 0 && (Loss.PriorLossWeight, Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without a [[data]] table with prior = true";
+        if (Loss.PriorRule == PriorRule.TwoMeans && Training.BatchSize % 2 == 1)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture, $"training.batch_size: {Training.BatchSize}; must be even with loss.prior_rule = \"two-means\": half of a batch is prior pictures");
+        }
     }
 
     internal static void ThrowIfAny(IReadOnlyList<string> problems, string where)

@@ -40,6 +40,12 @@ public sealed record LossOptions
     /// <summary>Adds the loss divided by snr/(snr + 1), with this weight; 0 is off.</summary>
     public double VPredLikeLoss { get; init; }
 
+    /// <summary>How much prior pictures count against the others; above 0. Only with a data set that has <c>prior = true</c>.</summary>
+    public double PriorLossWeight { get; init; } = 1;
+
+    /// <summary>How losses of prior pictures and of the others come together.</summary>
+    public PriorRule PriorRule { get; init; } = PriorRule.PerSample;
+
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate()
     {
@@ -55,6 +61,7 @@ public sealed record LossOptions
         Check(P2Gamma is >= 0 and < double.PositiveInfinity, $"p2_gamma: {P2Gamma}; must be 0 (off) or more");
         Check(P2K is > 0 and < double.PositiveInfinity, $"p2_k: {P2K}; must be a number above 0");
         Check(VPredLikeLoss is >= 0 and < double.PositiveInfinity, $"v_pred_like_loss: {VPredLikeLoss}; must be 0 (off) or more");
+        Check(PriorLossWeight is > 0 and < double.PositiveInfinity, $"prior_loss_weight: {PriorLossWeight}; must be a number above 0");
 
         var (usual, huber) = (new LossOptions(), Type is LossType.Huber or LossType.SmoothL1);
         Check(huber || (HuberSchedule, HuberC, HuberScale) == (usual.HuberSchedule, usual.HuberC, usual.HuberScale),
@@ -76,6 +83,25 @@ public sealed record LossOptions
         VPredictionLikeLoss = VPredLikeLoss,
         DebiasedEstimation = DebiasedEstimation,
     };
+
+    /// <summary>
+    /// How much each item of a micro-batch counts. The mean over all of them, so weighed, is the mean over all for <see cref="PriorRule.PerSample"/>,
+    /// the sum of the two groups' means for <see cref="PriorRule.TwoMeans"/>; a group that is alone is one mean either way.
+    /// </summary>
+    /// <param name="own">The weight of each item's data set.</param>
+    /// <param name="prior">Which items are prior pictures.</param>
+    internal float[] ItemWeights(IReadOnlyList<double> own, IReadOnlyList<bool> prior)
+    {
+        var priors = prior.Count(item => item);
+        var weights = new float[own.Count];
+        for (var item = 0; item < weights.Length; item++)
+        {
+            var weight = prior[item] ? own[item] * PriorLossWeight : own[item];
+            if (PriorRule == PriorRule.TwoMeans) weight *= (double)own.Count / (prior[item] ? priors : own.Count - priors);
+            weights[item] = (float)weight;
+        }
+        return weights;
+    }
 
     /// <summary>The loss of these options.</summary>
     /// <param name="schedule">The noise that is trained with.</param>
@@ -99,6 +125,15 @@ public enum LossType
     SmoothL1,
     /// <summary>log cosh d: square below 1, straight above it.</summary>
     LogCosh,
+}
+
+/// <summary>How losses of prior pictures and of the others come together.</summary>
+public enum PriorRule
+{
+    /// <summary>One mean over the micro-batch, prior pictures weighed; they are shuffled among the others (kohya's scripts).</summary>
+    PerSample,
+    /// <summary>Mean of the others plus the weighed mean of the prior pictures; each micro-batch is half of either (Ruiz et al. 2023, diffusers).</summary>
+    TwoMeans,
 }
 
 /// <summary>How the threshold of <see cref="LossType.Huber"/> and <see cref="LossType.SmoothL1"/> changes with the timestep t.</summary>

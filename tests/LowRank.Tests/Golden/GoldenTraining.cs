@@ -71,7 +71,12 @@ internal static class GoldenTraining
             VPredLikeLoss = Number(json, "v_pred_like_loss", 0),
             DebiasedEstimation = Flag(json, "debiased"),
         };
-        return options;
+        if (Section(json, "prior") is not { ValueKind: JsonValueKind.Object } prior) return options;
+        return options with
+        {
+            PriorLossWeight = prior.GetProperty("weight").GetDouble(),
+            PriorRule = Text(prior, "rule") switch { "two_means" => PriorRule.TwoMeans, "per_sample" => PriorRule.PerSample, var other => throw new NotSupportedException($"the prior rule {other}") },
+        };
     }
 
     /// <summary>Decay where neither the optimizer nor the group names one: torch's default.</summary>
@@ -88,7 +93,7 @@ internal static class GoldenTraining
         json.ValueKind == JsonValueKind.Object && json.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.True;
 
     /// <summary>A part of the case; undefined when it has none.</summary>
-    public static JsonElement Section(JsonElement json, string key) => json.TryGetProperty(key, out var value) ? value : default;
+    public static JsonElement Section(JsonElement json, string key) => json.ValueKind == JsonValueKind.Object && json.TryGetProperty(key, out var value) ? value : default;
 
     /// <summary>Fails on a field that the test would overlook.</summary>
     public static void RequireKnown(JsonElement json, params IEnumerable<string> known)

@@ -15,7 +15,7 @@ internal static class TrajectoryNeeds
     ];
 
     private static readonly string[] BuiltLoss = ["snr_gamma", "snr_table", "noise_offset", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss", "debiased",
-        "huber_schedule", "huber_c", "huber_scale", "adaptive_noise_scale", "ip_noise_gamma"];
+        "huber_schedule", "huber_c", "huber_scale", "adaptive_noise_scale", "ip_noise_gamma", "prior"];
 
     private static readonly string[] BuiltAdapter = ["targets", "rank", "alpha", "conv_rank", "conv_alpha", "overrides", "up_amplitude", "type", "dropout"];
 

@@ -82,6 +82,7 @@ internal sealed class TrajectoryRun : IDisposable
         var gamma = GoldenTraining.Number(loss, "ip_noise_gamma", 0);
         return Loss.Of(latents, conditioning.For(m, DataSeed), noise, timesteps, [.. timesteps.Select((_, item) => $"item {item}")], new BatchExtras
         {
+            Weights = Weights(timesteps.Length),
             Perturbation = gamma == 0 ? null : gamma * Formula.Noise($"perturbation.{m}", latentShape, DataSeed),
         });
     }
@@ -188,6 +189,14 @@ internal sealed class TrajectoryRun : IDisposable
     {
         var weightSchedule = GoldenTraining.Text(json, "snr_table") == "original" ? Schedule(zeroSnr: false) : null;
         return GoldenTraining.Loss(json, "type").Make(noiseSchedule, noiseSchedule.PredictionType, Predict, weightSchedule);
+    }
+
+    private float[] Weights(int count)
+    {
+        var prior = GoldenTraining.Section(GoldenTraining.Section(config, "loss"), "prior");
+        if (prior.ValueKind == JsonValueKind.Object) GoldenTraining.RequireKnown(prior, "rule", "weight", "instance");
+        var instances = prior.ValueKind != JsonValueKind.Object ? count : (int)GoldenTraining.Number(prior, "instance", count / 2);
+        return GoldenTraining.Loss(GoldenTraining.Section(config, "loss"), "type").ItemWeights([.. Enumerable.Repeat(1.0, count)], [.. Enumerable.Range(0, count).Select(item => item >= instances)]);
     }
 
     private Tensor Predict(Tensor latents, Tensor timesteps, Conditioning given) =>

@@ -42,6 +42,7 @@ public sealed class OptionEffectTests : IDisposable
         ("data.bucket_max", "80", []),
         ("data.bucket_step", "32", []),
         ("data.enlarge", "false", ["data[0].resolution=128"]),
+        ("data.prior", "true", ["data=[{folder='{0}/../pictures', repeats=2}, {folder='{0}/../pictures'}]"]),
         ("data.loss_weight", "0.1", ["training.optimizer='sgd'"]),
         ("adapter.rank", "3", []),
         ("adapter.alpha", "1", []),
@@ -84,6 +85,8 @@ public sealed class OptionEffectTests : IDisposable
         ("loss.p2_k", "2", ["loss.p2_gamma=1"]),
         ("loss.scale_v_pred_loss_like_noise_pred", "true", [PredictsV]),
         ("loss.v_pred_like_loss", "0.5", [PredictsV]),
+        ("loss.prior_loss_weight", "0.1", ["data=[{folder='{0}/../pictures'}, {folder='{0}/../pictures', caption='dog', prior=true}]", "training.optimizer='sgd'"]),
+        ("loss.prior_rule", "\"two-means\"", ["data=[{folder='{0}/../pictures'}, {folder='{0}/../pictures', caption='dog', prior=true}]"]),
         ("noise.noise_offset", "0.5", []),
         ("noise.noise_offset_random_strength", "true", ["noise.noise_offset=0.5"]),
         ("noise.adaptive_noise_scale", "0.5", ["noise.noise_offset=0.5"]),
@@ -127,6 +130,7 @@ public sealed class OptionEffectTests : IDisposable
     {
         var (_, value, with) = Assert.Single(Changes, change => change.Key == key);
         var set = key.Replace("data.", "data[0].", StringComparison.Ordinal).Replace("overrides.", "overrides[0].", StringComparison.Ordinal);
+        with = [.. with.Select(setting => setting.Replace("{0}", run.Path("after"), StringComparison.Ordinal))];
         var before = Left("before", with);
         var after = Left("after", [.. with, $"{set}={value.Replace("{0}", run.Path("after"), StringComparison.Ordinal)}"]);
         Assert.NotEqual(before, after);
