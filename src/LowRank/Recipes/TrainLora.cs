@@ -101,7 +101,6 @@ public static class TrainLora
         }
 
         // write
-        adapter.DropoutStream = null;
         var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
         return new TrainLoraResult

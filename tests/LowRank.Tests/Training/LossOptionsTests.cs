@@ -1,4 +1,3 @@
-using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Recipes;
 using LowRank.Tests.Recipes;
