@@ -63,20 +63,23 @@ internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataRep
         throw new DatasetException($"prior_rule = \"two-means\" needs prior pictures in every bucket; there are none in {string.Join(", ", without)}\n  try         buckets = false in every [[data]] table, more prior pictures, or prior_rule = \"per-sample\"");
     }
 
+    /// <summary>Whether some pictures have masks.</summary>
+    public bool HasMasks => Images.Any(image => image.Mask is not null);
+
     /// <summary>Every picture of the run as it can be encoded ahead: each cut from the middle, and mirrored where its data set mirrors; equal ones once.</summary>
     /// <exception cref="InvalidOperationException">A data set cuts at random, so that there is nothing to encode ahead.</exception>
     public IReadOnlyList<Sample> FixedSamples()
     {
         if (Images.Any(image => image.Options.Crop == CropMode.Random)) throw new InvalidOperationException("pictures that are cut at random cannot be encoded ahead");
         return [.. Images.SelectMany(image => image.Options.Flip ? [image.Centre(false), image.Centre(true)] : new[] { image.Centre(false) }, (image, placement) => new Sample(image, placement, ""))
-            .DistinctBy(sample => sample.Key)];
+            .DistinctBy(sample => (sample.Key, sample.MaskKey))];
     }
 
     /// <summary>Changes with every picture, caption and use: SHA-256 in hexadecimal.</summary>
     public string Fingerprint()
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var image in Images) hash.AppendData(Encoding.UTF8.GetBytes($"{image.ContentHash}\0{image.Caption}\0{image.Repeats}\0"));
+        foreach (var image in Images) hash.AppendData(Encoding.UTF8.GetBytes($"{image.ContentHash}\0{image.Caption}\0{image.Repeats}\0{image.Mask?.ContentHash}\0"));
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }

@@ -159,6 +159,7 @@ internal sealed class DenoisingStep(TrainLoraOptions options, IDiffusionFamily f
         return loss.Of(batch.Latents, batch.Conditioning, drawn.Noise, drawn.Timesteps, batch.Names, new BatchExtras
         {
             Perturbation = drawn.Perturbation,
+            Masks = batch.Masks,
             Weights = options.Loss.ItemWeights([.. batch.Sets.Select(set => set.LossWeight)], [.. batch.Sets.Select(set => set.Prior)]),
         });
     }

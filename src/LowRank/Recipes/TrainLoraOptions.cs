@@ -57,7 +57,7 @@ public sealed record TrainLoraOptions
         var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
         if (options.Data is not null)
         {
-            options = options with { Data = [.. options.Data.Select(set => set.Folder is null ? set : set with { Folder = Path.GetFullPath(set.Folder, folder) })] };
+            options = options with { Data = [.. options.Data.Select(set => Absolute(set, folder))] };
         }
         // values can be judged once nothing required is missing; a key that could not be read has its default then
         if (options is { Model: not null, Output: not null, Data: not null } && options.Data.All(set => set.Folder is not null)) problems.AddRange(options.Validate());
@@ -82,12 +82,22 @@ public sealed record TrainLoraOptions
         return problems;
     }
 
+    private static DataSetOptions Absolute(DataSetOptions set, string folder) => set with
+    {
+        Folder = set.Folder is null ? null! : Path.GetFullPath(set.Folder, folder),   // a missing key is told of later
+        MaskFolder = set.MaskFolder is null ? null : Path.GetFullPath(set.MaskFolder, folder),
+    };
+
     /// <summary>What one table asks of another.</summary>
     private IEnumerable<string> AcrossTables()
     {
         var (usual, priors) = (new LossOptions(), Data.Count(set => set.Prior));
         if (priors > 0 && priors == Data.Count) yield return "data: every set has prior = true; add one with the pictures to learn";
         if (priors == 0 && (Loss.PriorLossWeight, Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without a [[data]] table with prior = true";
+        if (Data.All(set => set.Mask == MaskSource.None) && (Loss.UnmaskedWeight, Loss.NormalizeMaskedAreaLoss, Loss.MaskTemperature) != (usual.UnmaskedWeight, usual.NormalizeMaskedAreaLoss, usual.MaskTemperature))
+        {
+            yield return "loss.unmasked_weight, loss.normalize_masked_area_loss, loss.mask_temperature: do nothing without a [[data]] table with a mask";
+        }
         if (Loss.PriorRule == PriorRule.TwoMeans && Training.BatchSize % 2 == 1)
         {
             yield return string.Create(CultureInfo.InvariantCulture, $"training.batch_size: {Training.BatchSize}; must be even with loss.prior_rule = \"two-means\": half of a batch is prior pictures");

@@ -46,6 +46,15 @@ public sealed record LossOptions
     /// <summary>How losses of prior pictures and of the others come together.</summary>
     public PriorRule PriorRule { get; init; } = PriorRule.PerSample;
 
+    /// <summary>What counts of a picture where its mask is black, 0 to 1. Above 0 the model still learns that there is a surrounding.</summary>
+    public double UnmaskedWeight { get; init; } = 0.1;
+
+    /// <summary>Whether each masked picture's loss is divided by the mean of its mask, so that small masks count as much as large ones.</summary>
+    public bool NormalizeMaskedAreaLoss { get; init; }
+
+    /// <summary>The 2022 package's rule in place of the two before: prediction and target times ((mask + 0.51)^temperature, divided by the batch's largest). 0 is off.</summary>
+    public double MaskTemperature { get; init; }
+
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate()
     {
@@ -62,6 +71,8 @@ public sealed record LossOptions
         Check(P2K is > 0 and < double.PositiveInfinity, $"p2_k: {P2K}; must be a number above 0");
         Check(VPredLikeLoss is >= 0 and < double.PositiveInfinity, $"v_pred_like_loss: {VPredLikeLoss}; must be 0 (off) or more");
         Check(PriorLossWeight is > 0 and < double.PositiveInfinity, $"prior_loss_weight: {PriorLossWeight}; must be a number above 0");
+        Check(UnmaskedWeight is >= 0 and <= 1, $"unmasked_weight: {UnmaskedWeight}; must be from 0 to 1");
+        Check(MaskTemperature is >= 0 and < double.PositiveInfinity, $"mask_temperature: {MaskTemperature}; must be 0 (off) or more");
 
         var (usual, huber) = (new LossOptions(), Type is LossType.Huber or LossType.SmoothL1);
         Check(huber || (HuberSchedule, HuberC, HuberScale) == (usual.HuberSchedule, usual.HuberC, usual.HuberScale),
@@ -69,6 +80,8 @@ public sealed record LossOptions
         Check(!huber || HuberSchedule != HuberSchedule.Snr || HuberScale == usual.HuberScale, $"huber_scale: {HuberScale}; does nothing with huber_schedule = \"snr\"");
         Check(MinSnrGamma == 0 || SoftMinSnrGamma == 0, $"soft_min_snr_gamma: {SoftMinSnrGamma}; is another form of min_snr_gamma: {MinSnrGamma}; set one of them");
         Check(P2Gamma > 0 || P2K == usual.P2K, $"p2_k: {P2K}; does nothing without p2_gamma");
+        Check(MaskTemperature == 0 || (UnmaskedWeight, NormalizeMaskedAreaLoss) == (usual.UnmaskedWeight, usual.NormalizeMaskedAreaLoss),
+            $"unmasked_weight, normalize_masked_area_loss: do nothing with mask_temperature");
         return problems;
     }
 
@@ -109,7 +122,7 @@ public sealed record LossOptions
     /// <param name="predict">The denoiser.</param>
     /// <param name="weightSchedule">Whose signal-to-noise ratios weigh the timesteps, where not <paramref name="schedule"/>'s.</param>
     internal DenoisingLoss Make(NoiseSchedule schedule, PredictionType type, Func<Tensor, Tensor, Conditioning, Tensor> predict, NoiseSchedule? weightSchedule = null) =>
-        new(schedule, type, Weighting, predict) { Error = new ElementLoss(Type, HuberSchedule, HuberC, HuberScale), WeightSchedule = weightSchedule };
+        new(schedule, type, Weighting, predict) { Error = new ElementLoss(Type, HuberSchedule, HuberC, HuberScale), WeightSchedule = weightSchedule, Masking = new MaskRule(UnmaskedWeight, NormalizeMaskedAreaLoss, MaskTemperature) };
 }
 
 /// <summary>What is made of the difference d between prediction and target.</summary>

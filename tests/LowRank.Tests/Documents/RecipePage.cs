@@ -44,7 +44,7 @@ internal static partial class RecipePage
         var second = new Dictionary<string, string> { ["folder"] = "\"more\"" };   // what an example asks of the data: data.KEY
         foreach (var (key, value) in keys) (key.StartsWith("data.", StringComparison.Ordinal) ? second : own)[key.Replace("data.", "", StringComparison.Ordinal)] = value;
         if (section == "data" && own.GetValueOrDefault("prior") == "true") second["repeats"] = "2";   // prior pictures need others beside them
-        return string.Join('\n', [.. values.Select(item => Table(Header(item.Key), item.Value)), .. second.Count > 1 ? (string[])[Table(Header("data"), second)] : []]);
+        return string.Join('\n', values.Select(item => Table(Header(item.Key), item.Value) + (item.Key == "data" && second.Count > 1 ? Table(Header("data"), second) : "")));
 
         static string Table(string header, Dictionary<string, string> values) => header + string.Join('\n', values.Select(pair => $"{pair.Key} = {pair.Value}")) + "\n";
     }

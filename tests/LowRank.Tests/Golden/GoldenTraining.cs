@@ -71,6 +71,16 @@ internal static class GoldenTraining
             VPredLikeLoss = Number(json, "v_pred_like_loss", 0),
             DebiasedEstimation = Flag(json, "debiased"),
         };
+        if (Section(json, "mask") is { ValueKind: JsonValueKind.Object } mask)
+        {
+            RequireKnown(mask, "rule", "temperature");
+            options = Text(mask, "rule") switch
+            {
+                "area" => options with { UnmaskedWeight = 0 },
+                "ancestor" => options with { MaskTemperature = Number(mask, "temperature", 1) },
+                var other => throw new NotSupportedException($"the mask rule {other}"),
+            };
+        }
         if (Section(json, "prior") is not { ValueKind: JsonValueKind.Object } prior) return options;
         return options with
         {

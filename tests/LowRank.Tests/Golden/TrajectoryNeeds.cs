@@ -6,7 +6,7 @@ namespace LowRank.Tests.Golden;
 internal static class TrajectoryNeeds
 {
     /// <summary>Fields that say nothing that training does, or only fill lists that the case holds in full.</summary>
-    private static readonly string[] Told = ["what", "seed", "data_seed", "adapter_seed", "flat", "timestep_range", "timestep_overrides", "keep_init"];
+    private static readonly string[] Told = ["what", "seed", "data_seed", "adapter_seed", "flat", "timestep_range", "timestep_overrides", "keep_init", "masks"];
 
     private static readonly string[] Built =
     [
@@ -15,7 +15,7 @@ internal static class TrajectoryNeeds
     ];
 
     private static readonly string[] BuiltLoss = ["snr_gamma", "snr_table", "noise_offset", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss", "debiased",
-        "huber_schedule", "huber_c", "huber_scale", "adaptive_noise_scale", "ip_noise_gamma", "prior"];
+        "huber_schedule", "huber_c", "huber_scale", "adaptive_noise_scale", "ip_noise_gamma", "prior", "mask"];
 
     private static readonly string[] BuiltAdapter = ["targets", "rank", "alpha", "conv_rank", "conv_alpha", "overrides", "up_amplitude", "type", "dropout"];
 

@@ -83,6 +83,7 @@ internal sealed class TrajectoryRun : IDisposable
         return Loss.Of(latents, conditioning.For(m, DataSeed), noise, timesteps, [.. timesteps.Select((_, item) => $"item {item}")], new BatchExtras
         {
             Weights = Weights(timesteps.Length),
+            Masks = GoldenTraining.Section(loss, "mask").ValueKind == JsonValueKind.Object ? Masks(m) : null,
             Perturbation = gamma == 0 ? null : gamma * Formula.Noise($"perturbation.{m}", latentShape, DataSeed),
         });
     }
@@ -189,6 +190,26 @@ internal sealed class TrajectoryRun : IDisposable
     {
         var weightSchedule = GoldenTraining.Text(json, "snr_table") == "original" ? Schedule(zeroSnr: false) : null;
         return GoldenTraining.Loss(json, "type").Make(noiseSchedule, noiseSchedule.PredictionType, Predict, weightSchedule);
+    }
+
+    /// <summary>The rectangles of the case as they are cached: by area, and by top left pixel.</summary>
+    private Tensor Masks(long m)
+    {
+        var (height, width) = (latentShape[2], latentShape[3]);
+        var masks = Rectangles(m);
+        return cat([LossMask.Area(masks, height, width), LossMask.Corner(masks, height, width)], 1);
+    }
+
+    /// <summary>Pixels of the pictures: the grey of each one's rectangle inside it, 0 outside.</summary>
+    private Tensor Rectangles(long m)
+    {
+        var masks = zeros(items, 1, 8 * latentShape[2], 8 * latentShape[3]);
+        for (var item = 0; item < items; item++)
+        {
+            var given = config.GetProperty("masks")[(int)m][item].EnumerateArray().Select(value => value.GetDouble()).ToArray();
+            masks[item, 0, (int)given[0]..(int)given[2], (int)given[1]..(int)given[3]] = (float)given[4];
+        }
+        return masks;
     }
 
     private float[] Weights(int count)

@@ -1,5 +1,7 @@
+using LowRank.Images;
 using LowRank.Recipes;
 using LowRank.Tests.Documents;
+using LowRank.Tests.Images;
 
 namespace LowRank.Tests.Recipes;
 
@@ -43,6 +45,8 @@ public sealed class OptionEffectTests : IDisposable
         ("data.bucket_step", "32", []),
         ("data.enlarge", "false", ["data[0].resolution=128"]),
         ("data.prior", "true", ["data=[{folder='{0}/../pictures', repeats=2}, {folder='{0}/../pictures'}]"]),
+        ("data.mask", "\"sidecar\"", []),
+        ("data.mask_folder", "'{0}/../masks-2'", ["data[0].mask='folder'", "data[0].mask_folder='{0}/../masks'"]),
         ("data.loss_weight", "0.1", ["training.optimizer='sgd'"]),
         ("adapter.rank", "3", []),
         ("adapter.alpha", "1", []),
@@ -86,6 +90,9 @@ public sealed class OptionEffectTests : IDisposable
         ("loss.scale_v_pred_loss_like_noise_pred", "true", [PredictsV]),
         ("loss.v_pred_like_loss", "0.5", [PredictsV]),
         ("loss.prior_loss_weight", "0.1", ["data=[{folder='{0}/../pictures'}, {folder='{0}/../pictures', caption='dog', prior=true}]", "training.optimizer='sgd'"]),
+        ("loss.unmasked_weight", "0.5", ["data[0].mask='sidecar'"]),
+        ("loss.normalize_masked_area_loss", "true", ["data[0].mask='sidecar'", "training.optimizer='sgd'"]),
+        ("loss.mask_temperature", "2", ["data[0].mask='sidecar'"]),
         ("loss.prior_rule", "\"two-means\"", ["data=[{folder='{0}/../pictures'}, {folder='{0}/../pictures', caption='dog', prior=true}]"]),
         ("noise.noise_offset", "0.5", []),
         ("noise.noise_offset_random_strength", "true", ["noise.noise_offset=0.5"]),
@@ -118,6 +125,13 @@ public sealed class OptionEffectTests : IDisposable
     public OptionEffectTests()
     {
         File.Copy(run.Path("pictures", "a.png"), run.Path("pictures", "3_a garden", "d.png"));
+        foreach (var picture in Directory.GetFiles(run.Pictures, "*.png", SearchOption.AllDirectories))
+        {
+            var size = ImageFile.ReadHeader(File.ReadAllBytes(picture)).Size;
+            File.WriteAllBytes(Path.ChangeExtension(picture, ".mask.png"), Samples.Png(size.Width, size.Height, seed: 2));
+            File.WriteAllBytes(run.Path("masks", Path.GetRelativePath(run.Pictures, picture)), Samples.Png(size.Width, size.Height, seed: 3));
+            File.WriteAllBytes(run.Path("masks-2", Path.GetRelativePath(run.Pictures, picture)), Samples.Png(size.Width, size.Height, seed: 4));
+        }
     }
 
     public static TheoryData<string> Keys => [.. RecipePage.Rows.Select(row => row.Path).Except(["method", "output", "data.folder"])];   // one method so far; the two paths are used by every run

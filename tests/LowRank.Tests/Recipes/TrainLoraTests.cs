@@ -57,6 +57,31 @@ public sealed class TrainLoraTests : IDisposable
         Assert.Equal([1, 2, 3, 4], RunFolder.Open(run.Output).ReadEvents().OfType<StepFinished>().Select(step => step.Step));
     }
 
+    [Theory, InlineData(CropMode.Centre, CacheKind.Memory), InlineData(CropMode.Centre, CacheKind.Disk), InlineData(CropMode.Random, CacheKind.Memory)]
+    public void A_run_with_masks_and_prior_pictures_is_resumed_to_the_same_bytes_and_leaves_no_tensor_behind(CropMode crop, CacheKind cache)
+    {
+        foreach (var picture in Directory.GetFiles(run.Pictures, "*.png"))
+        {
+            var size = LowRank.Images.ImageFile.ReadHeader(File.ReadAllBytes(picture)).Size;
+            File.WriteAllBytes(Path.ChangeExtension(picture, ".mask.png"), Images.Samples.Png(size.Width, size.Height, seed: 2));
+        }
+        var options = run.Options with
+        {
+            Data = [run.Options.Data[0] with { Mask = MaskSource.Sidecar, Crop = crop, Flip = true }, run.Options.Data[0] with { Prior = true, Caption = "a thing" }],
+            Loss = new LossOptions { Type = LossType.Huber, NormalizeMaskedAreaLoss = true, PriorRule = PriorRule.TwoMeans, PriorLossWeight = 0.5 },
+            Noise = new NoiseOptions { MultiresNoiseIterations = 3 },
+            Training = run.Options.Training with { Cache = cache },
+        };
+        var live = new List<long>();
+        TinyRun.Train(options with { Output = run.Path("whole") }, listen: item => { if (item is StepFinished) live.Add(TorchSharp.DisposeScopeManager.Statistics.ThreadTotalLiveCount); });
+        using var stop = new CancellationTokenSource();
+        Assert.False(TinyRun.Train(options, listen: item => { if (item is StepFinished { Step: 2 }) stop.Cancel(); }, cancellation: stop.Token).Finished);
+        Assert.True(TinyRun.Train(options, resume: true).Finished);
+        Assert.Equal(File.ReadAllBytes(run.Path("whole", "adapter.safetensors")), File.ReadAllBytes(run.Path("run", "adapter.safetensors")));
+        Assert.Single(live.Skip(1).Distinct());
+        LeakGuard.AssertNothingLeft(() => TinyRun.Train(options with { Output = run.Path(Guid.NewGuid().ToString("N")) }));
+    }
+
     [Fact]
     public void Resuming_a_finished_run_changes_nothing()
     {
