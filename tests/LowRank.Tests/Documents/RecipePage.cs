@@ -42,7 +42,12 @@ internal static partial class RecipePage
         if (section == "adapter.overrides") values[section] = new() { ["pattern"] = "\"attention\"", ["rank"] = "2" };
         if (!values.TryGetValue(section, out var own)) values[section] = own = [];
         var second = new Dictionary<string, string> { ["folder"] = "\"more\"" };   // what an example asks of the data: data.KEY
-        foreach (var (key, value) in keys) (key.StartsWith("data.", StringComparison.Ordinal) ? second : own)[key.Replace("data.", "", StringComparison.Ordinal)] = value;
+        foreach (var (key, value) in keys)
+        {
+            var parts = key.Split('.');   // training.batch_size: what an example asks of another table
+            if (parts.Length > 1 && parts[0] != "data" && !values.ContainsKey(parts[0])) values[parts[0]] = [];
+            (parts.Length == 1 ? own : parts[0] == "data" ? second : values[parts[0]])[parts[^1]] = value;
+        }
         if (section == "data" && own.GetValueOrDefault("prior") == "true") second["repeats"] = "2";   // prior pictures need others beside them
         return string.Join('\n', values.Select(item => Table(Header(item.Key), item.Value) + (item.Key == "data" && second.Count > 1 ? Table(Header("data"), second) : "")));
 
