@@ -54,7 +54,7 @@ internal static class TrainCommand
         var adapter = Words.Place(result.Adapter);
         screen.Row("adapter", $"{adapter}   {Words.Size(new FileInfo(result.Adapter).Length)}, {readers}");
         if (result.BeforeAfter is { } sheet) screen.Row("look", $"{Words.Place(sheet)}   same prompts and seeds without and with the adapter");
-        screen.Row("loss", Words.Place(result.LossPlot));
+        screen.Row("report", Words.Place(result.Report));
         screen.Command("next", $"lora generate --model {Words.Quoted(options.Model)} --adapter {Words.Quoted(adapter)} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")} --output pictures");
         return CommandLine.Done;
     }

@@ -30,6 +30,9 @@ public sealed record TrainLoraResult
     /// <summary>The plot of the loss.</summary>
     public required string LossPlot { get; init; }
 
+    /// <summary>The run as one page for a browser.</summary>
+    public required string Report { get; init; }
+
     /// <summary>A prompt to try; null when previews are switched off.</summary>
     public required string? ExamplePrompt { get; init; }
 }
@@ -73,7 +76,9 @@ public static class TrainLora
         using var family = Open(options);
         var data = ReadData(options, family, cancellation);
         using var adapter = Attach(options, family, streams);
-        run.Begin(RunEstimate.Of(options, family, data, adapter), data, (path, step) => AdapterWriter.Write(path, adapter, AdapterFacts.Of(options, family, step)));
+        TrainingLoop? loop = null;
+        IDisposable Weights() => loop!.UseForOutput(options.Save.Ema);   // those to save and to draw with, until disposed
+        run.Begin(RunEstimate.Of(options, family, data, adapter), data, (path, made) => Write(path, adapter, AdapterFacts.Of(options, family, made), Weights));
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
@@ -83,22 +88,16 @@ public static class TrainLora
         var before = previews.Draw(strength: 0, cancellation);
 
         // loop
-        using var optimizer = training.MakeOptimizer(TrainedParameters.Of(adapter, new ParameterGroup(training.LearningRate, training.WeightDecay)));
-        var loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm));
+        var parameters = TrainedParameters.Of(adapter, training.ParameterRates);
+        using var optimizer = training.MakeOptimizer(parameters);
+        using var average = training.MakeAverage(parameters);
+        loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average);
+        previews.Weights = Weights;
         var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps, PairPriors = options.Loss.PriorRule == PriorRule.TwoMeans }, streams);
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler));
-        bool finished;
-        try
-        {
-            finished = loop.Run(step.Score, Between, run, cancellation);
-        }
-        catch (Exception problem)
-        {
-            run.Fail(problem);
-            throw;
-        }
+        var finished = run.Guard(() => loop.Run(step.Score, Between, run, cancellation));
 
         // write
         var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
@@ -111,6 +110,7 @@ public static class TrainLora
             Adapter = finished ? run.Folder.Adapter : run.Folder.SavedAdapter(loop.Position.Step),
             BeforeAfter = sheet,
             LossPlot = run.Folder.LossPlot,
+            Report = run.Folder.Report,
             ExamplePrompt = previews.Prompts is [var first, ..] ? first : null,
         };
 
@@ -121,6 +121,12 @@ public static class TrainLora
             if (options.Preview.Every == 0 || made % options.Preview.Every != 0 || made == training.Steps) return;
             if (previews.Write(run.Folder.Preview(made), cancellation)) run.Report(new PreviewWritten(made, run.Folder.Preview(made)));
         }
+    }
+
+    private static void Write(string path, AdapterSet adapter, AdapterSaveOptions facts, Func<IDisposable> weights)
+    {
+        using var output = weights();
+        AdapterWriter.Write(path, adapter, facts);
     }
 
     private static IDiffusionFamily Open(TrainLoraOptions options) =>

@@ -80,10 +80,24 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         writeAdapter(path, step);
         Folder.KeepNewest(options.Training.Keep);
         Report(new RunSaved(step, path));
+        RunReport.Write(Folder);   // so that a long run can be looked at
     }
 
-    /// <summary>Ends a run that failed: keeps what it reached, and the reason in its log.</summary>
-    public void Fail(Exception problem)
+    /// <summary>Trains; where that fails, keeps what it reached, and the reason in the log.</summary>
+    public bool Guard(Func<bool> train)
+    {
+        try
+        {
+            return train();
+        }
+        catch (Exception problem)
+        {
+            Fail(problem);
+            throw;
+        }
+    }
+
+    private void Fail(Exception problem)
     {
         if (reached is not var (loop, _, _)) return;
         try
@@ -95,9 +109,10 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
             // the first problem is the one to tell of; an older state stays
         }
         Report(new RunStopped(loop.Position.Step, problem.Message));
+        RunReport.Write(Folder);
     }
 
-    /// <summary>Ends a run that made all its steps, or was asked to stop: plot, adapter, and the last word of the log.</summary>
+    /// <summary>Ends a run that made all its steps, or was asked to stop: plot, adapter, the last word of the log, and the page.</summary>
     public void End(bool finished, long steps, TimeSpan time)
     {
         recorder!.WriteLossPlot();
@@ -111,6 +126,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
             Save();
             Report(new RunStopped(steps, "interrupted"));
         }
+        RunReport.Write(Folder);
     }
 
     /// <inheritdoc/>
