@@ -60,9 +60,9 @@ internal sealed class StableDiffusionXL : UnetFamily
         };
     }
 
-    public override Conditioning EncodeNoPrompt(PromptOptions? options = null)
+    public override Conditioning EncodeNoPrompt()
     {
-        if (!zerosForNoPrompt) return EncodePrompts([""], options);
+        if (!zerosForNoPrompt) return EncodePrompts([""]);
         return new Conditioning
         {
             Hidden = zeros([1, PromptLength, Denoiser.Config.CrossAttentionDim], Placement.Type, Placement.Device),

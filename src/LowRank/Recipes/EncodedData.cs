@@ -9,28 +9,30 @@ namespace LowRank.Recipes;
 /// <param name="Plan">The samples, and where the sampler stood.</param>
 /// <param name="Latents">(B, C, h, w) float32, scaled.</param>
 /// <param name="Conditioning">For B pictures, sizes included.</param>
-internal sealed record EncodedBatch(PlannedBatch Plan, Tensor Latents, Conditioning Conditioning)
+/// <param name="Masks">(B, 2, h, w) float32, as <see cref="BatchExtras.Masks"/>; null where the data have no masks.</param>
+internal sealed record EncodedBatch(PlannedBatch Plan, Tensor Latents, Conditioning Conditioning, Tensor? Masks)
 {
+    public IEnumerable<DataSetOptions> Sets => Plan.Samples.Select(sample => sample.Image.Options);
+
     public IReadOnlyList<string> Names => [.. Plan.Samples.Select(sample => sample.Image.Path)];
 }
 
 /// <summary>
 /// Latents and text states of the training data. What is the same in every use is encoded once, before training, each picture and text by itself so
 /// that its numbers depend on nothing else; then autoencoder and text encoders are let go. Pictures that are cut at random, and captions whose
-/// tags or words change, are encoded in their step; so are all captions while text encoders learn. Latents are the posterior's mean.
+/// tags or words change, are encoded in their step. Latents are the posterior's mean.
 /// </summary>
 /// <param name="family">The model; stays the caller's.</param>
 /// <param name="data">The pictures.</param>
 /// <param name="cache">Keeps what is encoded ahead; stays the caller's.</param>
 /// <param name="model">Names the weights of autoencoder and text encoders.</param>
-/// <param name="texts">How captions are encoded, and whether their encoders learn.</param>
 /// <param name="events">Hears of captions that are too long and of progress.</param>
-internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, LatentCache cache, ModelIdentity model, TextUse texts, IProgress<TrainingEvent> events) : IDisposable
+internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, LatentCache cache, ModelIdentity model, IProgress<TrainingEvent> events) : IDisposable
 {
-    private const string LatentsName = "latents";
+    private const string LatentsName = "latents", MasksName = "masks";
 
     private readonly bool cutAtRandom = data.Images.Any(image => image.Options.Crop == CropMode.Random);
-    private readonly IReadOnlyList<string>? ahead = texts.AreTrained ? null : EveryText(data);
+    private readonly IReadOnlyList<string>? texts = EveryText(data);
     private BatchLoader? loader;
 
     /// <summary>Encodes what can be encoded before the first step, and says what of captions is cut.</summary>
@@ -50,8 +52,8 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
             }
             family.Release("vae");
         }
-        if (ahead is null) return;
-        foreach (var text in ahead)
+        if (texts is null) return;
+        foreach (var text in texts)
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
@@ -61,16 +63,15 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     }
 
     /// <summary>Batches as a sampler draws them, read ahead where pictures are still to be read.</summary>
-    /// <param name="sampler">Says which.</param>
-    /// <param name="textLearns">Whether gradients go back into the text encoders now.</param>
-    public Func<EncodedBatch> Batches(BatchSampler sampler, Func<bool> textLearns)
+    public Func<EncodedBatch> Batches(BatchSampler sampler)
     {
         if (!cutAtRandom)
         {
             return () =>
             {
                 var plan = sampler.Next();
-                return With(plan, cat([.. plan.Samples.Select(sample => cache.Find(KeyOf(sample)) is { } found ? found[LatentsName] : Encode(sample))]), textLearns);
+                var entries = plan.Samples.Select(sample => cache.Find(KeyOf(sample)) ?? Encode(sample)).ToList();
+                return With(plan, name => entries[0].ContainsKey(name) ? cat([.. entries.Select(entry => entry[name])]) : null);
             };
         }
         loader = new BatchLoader(sampler.Next);
@@ -78,7 +79,8 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         {
             var batch = loader.Next()!;
             using var quiet = no_grad();
-            return With(batch.Plan, family.EncodeImages(batch.ToTensor(), null), textLearns);
+            var made = Encode(batch);
+            return With(batch.Plan, made.GetValueOrDefault);
         };
     }
 
@@ -97,39 +99,45 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         }
     }
 
-    private EncodedBatch With(PlannedBatch plan, Tensor latents, Func<bool> textLearns)
+    private EncodedBatch With(PlannedBatch plan, Func<string, Tensor?> part)
     {
-        using var conditioning = texts.AreTrained ? EncodeNow(plan, textLearns())
-            : ConditioningEntries.Stack([.. plan.Samples.Select(sample => (ahead is null ? null : cache.Find(KeyOf(sample.Caption))) ?? Encode(sample.Caption))]);
-        return new EncodedBatch(plan, latents, family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]));
+        using var conditioning = ConditioningEntries.Stack([.. plan.Samples.Select(sample => (texts is null ? null : cache.Find(KeyOf(sample.Caption))) ?? Encode(sample.Caption))]);
+        return new EncodedBatch(plan, part(LatentsName)!, family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]), part(MasksName));
     }
 
     private static SizeCondition SizesOf(long[] six) => new((int)six[0], (int)six[1], (int)six[2], (int)six[3], (int)six[4], (int)six[5]);
 
-    private Tensor Encode(Sample sample)
+    private Dictionary<string, Tensor> Encode(Sample sample)
+    {
+        using var quiet = no_grad();
+        var made = Encode(BatchLoader.Load(new PlannedBatch([sample], null)));
+        cache.Add(KeyOf(sample), made);
+        return made;
+    }
+
+    /// <summary>What pictures and masks become, by name; masks are there for all or none, all of them white where a picture has none.</summary>
+    private Dictionary<string, Tensor> Encode(Batch batch)
     {
         using var scope = NewDisposeScope();
-        using var quiet = no_grad();
-        var latents = family.EncodeImages(BatchLoader.Load(new PlannedBatch([sample], null)).ToTensor(), null);
-        cache.Add(KeyOf(sample), new Dictionary<string, Tensor> { [LatentsName] = latents });
-        return latents.MoveToOuterDisposeScope();
+        var made = new Dictionary<string, Tensor> { [LatentsName] = family.EncodeImages(batch.ToTensor(), null) };
+        if (data.HasMasks)
+        {
+            var (height, width) = (made[LatentsName].size(2), made[LatentsName].size(3));
+            var masks = batch.MasksToTensor() ?? ones(batch.Samples.Count, 1, height, width);
+            made[MasksName] = cat([LossMask.Area(masks, height, width), LossMask.Corner(masks, height, width)], 1);
+        }
+        foreach (var tensor in made.Values) tensor.MoveToOuterDisposeScope();
+        return made;
     }
 
     private IReadOnlyDictionary<string, Tensor> Encode(string text)
     {
         using var quiet = no_grad();
-        using var conditioning = family.EncodePrompts([text], texts.Prompts);
+        using var conditioning = family.EncodePrompts([text]);
         return ConditioningEntries.Split(conditioning)[0];
     }
 
-    /// <summary>The captions of a batch by the text encoders as they are in this step.</summary>
-    private Conditioning EncodeNow(PlannedBatch plan, bool learns)
-    {
-        using var mode = set_grad_enabled(learns);
-        return family.EncodePrompts([.. plan.Samples.Select(sample => sample.Caption)], texts.Prompts);
-    }
-
-    private CacheKey KeyOf(Sample sample) => CacheKey.Of(LatentsName, model.Pictures, sample.Key);
+    private CacheKey KeyOf(Sample sample) => data.HasMasks ? CacheKey.Of(LatentsName, model.Pictures, sample.Key, MasksName, sample.MaskKey) : CacheKey.Of(LatentsName, model.Pictures, sample.Key);
 
     private CacheKey KeyOf(string text) => CacheKey.Of("text", model.Texts, text);
 

@@ -32,6 +32,9 @@ internal sealed class Previews
     /// <summary>One for each picture of a sheet; none when previews are switched off.</summary>
     public IReadOnlyList<string> Prompts { get; }
 
+    /// <summary>Puts the weights to draw with into the adapter, until disposed; null: it draws with those it has.</summary>
+    public Func<IDisposable>? Weights { get; set; }
+
     /// <summary>Draws every prompt.</summary>
     /// <param name="strength">Of the adapter: 0 is the base model.</param>
     /// <param name="cancellation">Ends between calls of the denoiser.</param>
@@ -55,7 +58,7 @@ internal sealed class Previews
         finally
         {
             (adapter.Strength, adapter.DropoutStream) = (1, dropout);
-            foreach (var part in Unused()) family.Release(part);   // training has no use for them; they are loaded again when asked for
+            foreach (var part in family.ComponentNames.Skip(1).Append("vae")) family.Release(part);   // training has no use for them; they are loaded again when asked for
         }
         return pictures;
     }
@@ -77,12 +80,7 @@ internal sealed class Previews
         Width = family.DefaultSize,
         Steps = options.Preview.Steps,
         Guidance = new Guidance(options.Preview.Guidance),
-        SkippedLayers = options.Training.ClipSkip - 1,
-        NegativeSkippedLayers = options.Training.ClipSkip - 1,
     };
-
-    /// <summary>What training does not need: the autoencoder, and text encoders, unless an adapter learns on them.</summary>
-    private IEnumerable<string> Unused() => options.TextEncoder is null ? family.ComponentNames.Skip(1).Append("vae") : ["vae"];
 
     /// <summary>A stop while drawing is none of the run's: the step is made, and the loop will see it too.</summary>
     private bool WriteSheet(string path, IReadOnlyList<RgbImage> before, CancellationToken cancellation)
@@ -90,6 +88,7 @@ internal sealed class Previews
         if (Prompts.Count == 0) return false;
         try
         {
+            using var weights = Weights?.Invoke();
             var now = Draw(strength: 1, cancellation);
             var zoom = Math.Max(1, SheetSide / now[0].Size.Width);
             var sheet = before.Count > 0 ? ImageGrid.Sheet([before, now], Prompts, ["before", "after"], zoom) : ImageGrid.Sheet([now], Prompts, [], zoom);

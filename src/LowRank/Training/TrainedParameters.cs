@@ -8,19 +8,16 @@ namespace LowRank.Training;
 /// <param name="Start">First element.</param>
 /// <param name="Length">Elements.</param>
 /// <param name="Group">Index into <see cref="TrainedParameters.Groups"/>.</param>
-internal sealed record ParameterSegment(string Name, long Start, long Length, int Group = 0);
+internal sealed record ParameterSegment(string Name, long Start, long Length, int Group = 0)
+{
+    /// <summary>Its sizes, for rules that look at rows and columns; their product is <see cref="Length"/>. Without it, a vector.</summary>
+    public IReadOnlyList<long> Shape { get; init; } = [Length];
+}
 
 /// <summary>Rate and decay of some of the trained parameters.</summary>
 /// <param name="LearningRate">Before the schedule's factor.</param>
-/// <param name="WeightDecay">Decoupled for AdamW (times the rate), added to the gradient for SGD.</param>
-internal sealed record ParameterGroup(double LearningRate, double WeightDecay = 0)
-{
-    /// <summary>Updates after which the group stands still: no step, no decay, its state as it was. Null for never.</summary>
-    public long? StopStep { get; init; }
-
-    /// <summary>Whether it stands still after so many updates.</summary>
-    public bool StandsStill(long step) => step >= StopStep;
-}
+/// <param name="WeightDecay">Times the rate, on the values; for SGD and Adam added to the gradient.</param>
+internal sealed record ParameterGroup(double LearningRate, double WeightDecay = 0);
 
 /// <summary>
 /// All that is trained, as one flat tensor of values and one of gradients. Owns neither: the adapter does, and its layers are views into them.
@@ -37,36 +34,16 @@ internal sealed class TrainedParameters
         var end = 0L;
         foreach (var segment in segments)
         {
-            if (segment.Start != end || segment.Group < 0 || segment.Group >= groups.Count) throw new ArgumentException($"segment {segment} does not fit", nameof(segments));
+            if (segment.Shape.Aggregate(1L, (product, size) => product * size) != segment.Length || segment.Start != end || segment.Group < 0 || segment.Group >= groups.Count) throw new ArgumentException($"segment {segment} does not fit", nameof(segments));
             end += segment.Length;
         }
         if (values.numel() != end || gradients.numel() != end) throw new ArgumentException($"{values.numel()} values and {gradients.numel()} gradients for segments of {end}", nameof(values));
         (Values, Gradients, Segments, Groups) = (values, gradients, segments, groups);
     }
 
-    /// <summary>All parameters of an adapter, in one group.</summary>
-    public static TrainedParameters Of(AdapterSet adapter, ParameterGroup group) => Of(adapter, _ => group);
-
-    /// <summary>All parameters of an adapter; layers of equal groups share one. Groups stand in the order of the layers.</summary>
-    /// <param name="adapter">Stays the owner.</param>
-    /// <param name="groupOf">The group of a layer.</param>
-    /// <param name="unreached">Layers that have no gradient (<see cref="UnreachedLayers"/>); null for none.</param>
-    public static TrainedParameters Of(AdapterSet adapter, Func<LoraLayer, ParameterGroup> groupOf, IReadOnlySet<LoraLayer>? unreached = null)
-    {
-        var absent = new HashSet<int>();
-        var (segments, groups, start) = (new List<ParameterSegment>(), new List<ParameterGroup>(), 0L);
-        foreach (var (name, parameter, layer) in adapter.NamedParameters().Zip(adapter.Layers.SelectMany(layer => new[] { layer, layer }), (item, layer) => (item.Name, item.Parameter, layer)))
-        {
-            var group = groupOf(layer);
-            if (!groups.Contains(group)) groups.Add(group);
-            if (unreached?.Contains(layer) == true) absent.Add(segments.Count);
-            segments.Add(new ParameterSegment(name, start, parameter.numel(), groups.IndexOf(group)));
-            start += parameter.numel();
-        }
-        return new TrainedParameters(adapter.FlatParameters, adapter.FlatGradients, segments, groups) { absent = absent };
-    }
-
-    private HashSet<int> absent = [];
+    /// <summary>All parameters of an adapter.</summary>
+    /// <exception cref="Foundation.OptionsException">A pattern of the rates matches nothing.</exception>
+    public static TrainedParameters Of(AdapterSet adapter, ParameterRates rates) => rates.Sort(adapter.NamedParameters(), adapter.FlatParameters, adapter.FlatGradients);
 
     /// <summary>(N) float32.</summary>
     public Tensor Values { get; }
@@ -80,23 +57,33 @@ internal sealed class TrainedParameters
     /// <summary>Rates and decays.</summary>
     public IReadOnlyList<ParameterGroup> Groups { get; }
 
-    /// <summary>Indices of the segments that stand still after so many updates, or have no gradient ever; null for none.</summary>
-    public IReadOnlySet<int>? Still(long step) => absent.Count > 0 || Groups.Any(group => group.StandsStill(step))
-        ? Enumerable.Range(0, Segments.Count).Where(index => absent.Contains(index) || Groups[Segments[index].Group].StandsStill(step)).ToHashSet()
-        : null;
-
     /// <summary>
     /// The norm of the whole gradient. Rows are summed in float32 and their norms in float64: one float32 sum over millions of squares
     /// loses the fourth digit.
     /// </summary>
     public double GradientNorm()
     {
-        const long Row = 4096;
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        var whole = Gradients.numel() / Row * Row;
-        var norms = cat([Gradients.narrow(0, 0, whole).view(-1, Row).norm(1), Gradients.narrow(0, whole, Gradients.numel() - whole).norm().view(1)]);
-        return norms.to(ScalarType.Float64).norm().item<double>();
+        var (rows, rest) = Rows(Gradients);
+        return cat([rows.norm(1), rest.norm().view(1)]).to(ScalarType.Float64).norm().item<double>();
+    }
+
+    /// <summary>The sum of a long flat tensor: rows in float32, their sums in float64, for the reason given at <see cref="GradientNorm"/>.</summary>
+    internal static double Sum(Tensor flat)
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        var (rows, rest) = Rows(flat);
+        return cat([rows.sum(1), rest.sum().view(1)]).to(ScalarType.Float64).sum().item<double>();
+    }
+
+    /// <summary>The part of one of the flat tensors, or of one laid out like them, that belongs to a segment, in its shape: a view.</summary>
+    internal Tensor View(Tensor flat, int index)
+    {
+        var segment = Segments[index];
+        using var part = flat.narrow(0, segment.Start, segment.Length);
+        return part.view([.. segment.Shape]);
     }
 
     /// <summary>Scales the gradient by limit / (norm + 1e-6) where that is below 1 (torch.nn.utils.clip_grad_norm_).</summary>
@@ -136,5 +123,12 @@ internal sealed class TrainedParameters
             open = (segment.Start, segment.Length, segment.Group, count);
         }
         if (open is { } rest) yield return rest;
+    }
+
+    private static (Tensor Whole, Tensor Ragged) Rows(Tensor flat)
+    {
+        const long Row = 4096;
+        var whole = flat.numel() / Row * Row;
+        return (flat.narrow(0, 0, whole).view(-1, Row), flat.narrow(0, whole, flat.numel() - whole));
     }
 }

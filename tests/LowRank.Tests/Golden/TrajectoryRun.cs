@@ -22,6 +22,7 @@ internal sealed class TrajectoryRun : IDisposable
     private readonly AdapterSet adapter;
     private readonly TrajectoryConditioning conditioning;
     private readonly IOptimizer optimizer;
+    private readonly MovingAverage? average;
     private readonly NoiseSchedule noiseSchedule;
     private readonly ScalarType type;
     private readonly int items;
@@ -39,14 +40,17 @@ internal sealed class TrajectoryRun : IDisposable
         adapter = BuildAdapter(golden.Json);
         noiseSchedule = Schedule(GoldenTraining.Flag(config, "zero_snr"));
         Loss = BuildLoss(GoldenTraining.Section(config, "loss"));
+        var rate = config.GetProperty("lr").ValueKind == JsonValueKind.Object ? config.GetProperty("lr").GetProperty("unet").GetDouble() : config.GetProperty("lr").GetDouble();
         var json = config.GetProperty("optimizer");
-        optimizer = GoldenTraining.Optimizer(json, TrainedParameters.Of(adapter, layer => new ParameterGroup(RateOf(layer.Component), GoldenTraining.DefaultDecay(json)), Unreached()))!;
+        PutStartValues();
+        var parameters = TrainedParameters.Of(adapter, new ParameterRates(rate, GoldenTraining.DefaultDecay(json), GoldenTraining.Number(config, "loraplus", 1)));
+        optimizer = GoldenTraining.Optimizer(json, parameters);
+        average = Average(GoldenTraining.Section(config, "ema"), parameters);
         var schedule = GoldenTraining.Section(config, "schedule") is { ValueKind: JsonValueKind.Object } named
-            ? GoldenTraining.Schedule(named, GoldenTraining.Number(json, "lr", RateOf("unet")))
+            ? GoldenTraining.Schedule(named, GoldenTraining.Number(json, "lr", rate))
             : new LearningRateSchedule.Constant();
         Steps = config.GetProperty("steps").GetInt32();
-        Loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(Steps, (int)GoldenTraining.Number(config, "accumulation", 1), GoldenTraining.Number(config, "clip", 0)));
-        PutStartValues();
+        Loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(Steps, (int)GoldenTraining.Number(config, "accumulation", 1), GoldenTraining.Number(config, "clip", 0)), average);
     }
 
     public TrainingLoop Loop { get; }
@@ -70,11 +74,21 @@ internal sealed class TrajectoryRun : IDisposable
         var m = period > 0 ? micro % (long)period : micro;
         var timesteps = config.GetProperty("timesteps")[(int)m].EnumerateArray().Select(t => t.GetInt64()).ToArray();
         var noise = Formula.Noise($"noise.{m}", latentShape, DataSeed);
-        if (GoldenTraining.Number(GoldenTraining.Section(config, "loss"), "noise_offset", 0) is var offset and not 0)
+        var latents = Formula.Noise($"latents.{m}", latentShape, DataSeed);
+        var loss = GoldenTraining.Section(config, "loss");
+        if (GoldenTraining.Number(loss, "noise_offset", 0) is var offset and not 0)
         {
-            noise = TrainingNoise.WithOffset(noise, Formula.Noise($"offset.{m}", [items, 4, 1, 1], DataSeed), offset);
+            var strength = tensor((float)offset);
+            if (GoldenTraining.Number(loss, "adaptive_noise_scale", 0) is var adaptive and not 0) strength = TrainingNoise.AdaptiveOffset(latents, strength, adaptive);
+            noise = TrainingNoise.WithOffset(noise, Formula.Noise($"offset.{m}", [items, 4, 1, 1], DataSeed), strength);
         }
-        return Loss.Of(Formula.Noise($"latents.{m}", latentShape, DataSeed), conditioning.For(m, DataSeed), noise, timesteps, [.. timesteps.Select((_, item) => $"item {item}")]);
+        var gamma = GoldenTraining.Number(loss, "ip_noise_gamma", 0);
+        return Loss.Of(latents, conditioning.For(m, DataSeed), noise, timesteps, [.. timesteps.Select((_, item) => $"item {item}")], new BatchExtras
+        {
+            Weights = Weights(timesteps.Length),
+            Masks = GoldenTraining.Section(loss, "mask").ValueKind == JsonValueKind.Object ? Masks(m) : null,
+            Perturbation = gamma == 0 ? null : gamma * Formula.Noise($"perturbation.{m}", latentShape, DataSeed),
+        });
     }
 
     /// <summary>Mean over batches of the unweighted loss at a timestep, without gradients.</summary>
@@ -97,12 +111,15 @@ internal sealed class TrajectoryRun : IDisposable
         Tensor Flat(string prefix) => cat([.. Named().Select(item => golden.Tensor(prefix + item.Name).flatten())]);
         foreach (var (name, tensor) in Named()) tensor.copy_(golden.Tensor("checkpoint." + name));
         var steps = resume.GetProperty("state_scalars").GetProperty("step").GetDouble();
-        optimizer.Restore(new Dictionary<string, Tensor>
+        var state = new Dictionary<string, Tensor> { ["first_moment"] = Flat("state.exp_avg."), ["second_moment"] = Flat("state.exp_avg_sq.") };
+        if (optimizer is Prodigy)
         {
-            ["first_moment"] = Flat("state.exp_avg."),
-            ["second_moment"] = Flat("state.exp_avg_sq."),
-            ["steps"] = full(Loop.Parameters.Segments.Count, (long)steps, ScalarType.Int64),
-        });
+            var scalars = resume.GetProperty("group_scalars");
+            (state["start"], state["distances"]) = (Flat("state.p0."), Flat("state.s."));
+            state["counts"] = tensor(new[] { "d", "d_max", "d_numerator", "k" }.Select(name => scalars.GetProperty(name).GetDouble()).ToArray());
+        }
+        else state["steps"] = full(Loop.Parameters.Segments.Count, (long)steps, ScalarType.Int64);
+        optimizer.Restore(state);
         Assert.Equal(resume.GetProperty("step").GetInt64(), resume.GetProperty("schedule_steps").GetInt64());
         Loop.Position = new LoopPosition(resume.GetProperty("step").GetInt64(), resume.GetProperty("micro_batches_consumed").GetInt64());
     }
@@ -110,24 +127,11 @@ internal sealed class TrajectoryRun : IDisposable
     public void Dispose()
     {
         optimizer.Dispose();
+        average?.Dispose();
         adapter.Dispose();
         conditioning.Dispose();
         unet.Dispose();
     }
-
-    private HashSet<LoraLayer> Unreached()
-    {
-        using var scope = NewDisposeScope();
-        IEnumerable<Tensor> Encoded()
-        {
-            var states = conditioning.For(0, DataSeed);
-            return states.Pooled is { } pooled ? [states.Hidden, pooled] : [states.Hidden];
-        }
-        return [.. adapter.Layers.Select(layer => layer.Component).Distinct().Where(part => part != "unet").SelectMany(part => UnreachedLayers.Find(adapter, part, Encoded))];
-    }
-
-    /// <summary>Of a part's adapter: one for all, or one for each part.</summary>
-    private double RateOf(string component) => config.GetProperty("lr") is { ValueKind: JsonValueKind.Object } rates ? rates.GetProperty(component).GetDouble() : config.GetProperty("lr").GetDouble();
 
     private long DataSeed => config.GetProperty("data_seed").GetInt64();
 
@@ -147,18 +151,15 @@ internal sealed class TrajectoryRun : IDisposable
         var options = new AdapterOptions
         {
             Targets = [.. modules.Select(Target)],
-            // one dropout for the whole adapter; no case asks text encoders for another
             Dropout = GoldenTraining.Number(GoldenTraining.Section(config.GetProperty("adapter").GetProperty("unet"), "dropout"), "input", 0),
             Overrides = [.. modules.Select(module => new AdapterOverride { Pattern = Target(module), Rank = module[3].GetInt32(), Alpha = module[4].GetDouble() })],
         };
-        var components = new Dictionary<string, nn.Module> { ["unet"] = unet };
-        foreach (var (name, encoder) in conditioning.Encoders.Where(encoder => modules.Exists(module => module[0].GetString() == encoder.Name))) components[name] = encoder;
         using var unused = new Generator(0UL);
-        var set = AdapterSet.Create(components, options, unused, CPU);
+        var set = AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = unet }, options, unused, CPU);
         Assert.Equal(modules.Select(Target).Order(StringComparer.Ordinal), set.Layers.Select(layer => $"{layer.Component}:{layer.Path}").Order(StringComparer.Ordinal));
         foreach (var module in modules)
         {
-            var layer = set.Layers.Single(layer => layer.Component == module[0].GetString() && layer.Path == module[1].GetString());
+            var layer = set.Layers.Single(layer => layer.Path == module[1].GetString());
             Assert.Equal(module[2].GetString(), layer.Module is TorchSharp.Modules.Conv2d ? "conv" : "linear");
         }
         set.DropoutNumbers = DropoutNumbers;
@@ -174,11 +175,11 @@ internal sealed class TrajectoryRun : IDisposable
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         var seed = config.GetProperty("adapter_seed").GetInt64();
+        var options = config.GetProperty("adapter").GetProperty("unet");
         foreach (var (name, tensor) in Named())
         {
             var up = name.EndsWith(".lora_up.weight", StringComparison.Ordinal);
-            var part = config.GetProperty("adapter").GetProperty(name[..name.IndexOf('.', StringComparison.Ordinal)]);
-            tensor.copy_(up ? Formula.Noise(name, tensor.shape, seed, GoldenTraining.Number(part, "up_amplitude", 0.05)) : Formula.Weight(name, tensor.shape, seed));
+            tensor.copy_(up ? Formula.Noise(name, tensor.shape, seed, GoldenTraining.Number(options, "up_amplitude", 0.05)) : Formula.Weight(name, tensor.shape, seed));
         }
     }
 
@@ -192,19 +193,45 @@ internal sealed class TrajectoryRun : IDisposable
         RescaleBetasZeroSnr = zeroSnr,
     });
 
+    private static MovingAverage? Average(JsonElement json, TrainedParameters parameters)
+    {
+        if (json.ValueKind != JsonValueKind.Object) return null;
+        var rule = MovingAverageGoldenTests.Rule(json);
+        return new MovingAverage(parameters, GoldenTraining.Flag(json, "fixed") ? rule with { Warmup = AverageWarmup.None } : rule);
+    }
+
     private DenoisingLoss BuildLoss(JsonElement json)
     {
-        var weighting = new LossWeighting
+        var weightSchedule = GoldenTraining.Text(json, "snr_table") == "original" ? Schedule(zeroSnr: false) : null;
+        return GoldenTraining.Loss(json, "type").Make(noiseSchedule, noiseSchedule.PredictionType, Predict, weightSchedule);
+    }
+
+    /// <summary>The rectangles of the case as they are cached: by area, and by top left pixel.</summary>
+    private Tensor Masks(long m)
+    {
+        var (height, width) = (latentShape[2], latentShape[3]);
+        var masks = Rectangles(m);
+        return cat([LossMask.Area(masks, height, width), LossMask.Corner(masks, height, width)], 1);
+    }
+
+    /// <summary>Pixels of the pictures: the grey of each one's rectangle inside it, 0 outside.</summary>
+    private Tensor Rectangles(long m)
+    {
+        var masks = zeros(items, 1, 8 * latentShape[2], 8 * latentShape[3]);
+        for (var item = 0; item < items; item++)
         {
-            MinSnrGamma = GoldenTraining.Number(json, "snr_gamma", 0) is var gamma and > 0 ? gamma : null,
-            ScaleVLikeNoise = GoldenTraining.Flag(json, "scale_v_pred_loss_like_noise_pred"),
-            VPredictionLikeLoss = GoldenTraining.Number(json, "v_pred_like_loss", 0),
-            DebiasedEstimation = GoldenTraining.Flag(json, "debiased"),
-        };
-        return new DenoisingLoss(noiseSchedule, noiseSchedule.PredictionType, weighting, Predict)
-        {
-            WeightSchedule = GoldenTraining.Text(json, "snr_table") == "original" ? Schedule(zeroSnr: false) : null,
-        };
+            var given = config.GetProperty("masks")[(int)m][item].EnumerateArray().Select(value => value.GetDouble()).ToArray();
+            masks[item, 0, (int)given[0]..(int)given[2], (int)given[1]..(int)given[3]] = (float)given[4];
+        }
+        return masks;
+    }
+
+    private float[] Weights(int count)
+    {
+        var prior = GoldenTraining.Section(GoldenTraining.Section(config, "loss"), "prior");
+        if (prior.ValueKind == JsonValueKind.Object) GoldenTraining.RequireKnown(prior, "rule", "weight", "instance");
+        var instances = prior.ValueKind != JsonValueKind.Object ? count : (int)GoldenTraining.Number(prior, "instance", count / 2);
+        return GoldenTraining.Loss(GoldenTraining.Section(config, "loss"), "type").ItemWeights([.. Enumerable.Repeat(1.0, count)], [.. Enumerable.Range(0, count).Select(item => item >= instances)]);
     }
 
     private Tensor Predict(Tensor latents, Tensor timesteps, Conditioning given) =>
