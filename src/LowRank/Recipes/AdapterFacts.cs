@@ -25,7 +25,7 @@ internal static class AdapterFacts
             Seed = options.Seed,
             Steps = (int)step,
             // folders and file names of the user's machine stay out of files that are shared
-            Options = RecipeFile.Write(options with { Output = "-", Data = [.. options.Data.Select(set => set with { Folder = Path.GetFileName(set.Folder) })] }),
+            Options = RecipeFile.Write(options with { Output = "-", Data = [.. options.Data.Select(set => set with { Folder = Path.GetFileName(set.Folder), MaskFolder = Path.GetFileName(set.MaskFolder) })] }),
         };
     }
 }

@@ -53,7 +53,7 @@ public static class TrainLora
         TrainLoraOptions.ThrowIfAny(options.Validate(), "the options");
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
-        var data = TrainingData.Read(options.Data, family.DefaultSize);
+        var data = ReadData(options, family, CancellationToken.None);
         using var adapter = Attach(options, family, streams);
         return RunEstimate.Of(options, family, data, adapter);
     }
@@ -74,9 +74,11 @@ public static class TrainLora
         using var run = TrainingRun.Open(options, resume, progress);
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
-        var data = TrainingData.Read(options.Data, family.DefaultSize, cancellation);
+        var data = ReadData(options, family, cancellation);
         using var adapter = Attach(options, family, streams);
-        run.Begin(RunEstimate.Of(options, family, data, adapter), data, (path, step) => AdapterWriter.Write(path, adapter, AdapterFacts.Of(options, family, step)));
+        TrainingLoop? loop = null;
+        IDisposable Weights() => loop!.UseForOutput(options.Save.Ema);   // those to save and to draw with, until disposed
+        run.Begin(RunEstimate.Of(options, family, data, adapter), data, (path, made) => Write(path, adapter, AdapterFacts.Of(options, family, made), Weights));
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
@@ -86,22 +88,16 @@ public static class TrainLora
         var before = previews.Draw(strength: 0, cancellation);
 
         // loop
-        using var optimizer = training.MakeOptimizer(TrainedParameters.Of(adapter, new ParameterGroup(training.LearningRate, training.WeightDecay)));
-        var loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm));
-        var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps }, streams);
+        var parameters = TrainedParameters.Of(adapter, training.ParameterRates);
+        using var optimizer = training.MakeOptimizer(parameters);
+        using var average = training.MakeAverage(parameters);
+        loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average);
+        previews.Weights = Weights;
+        var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps, PairPriors = options.Loss.PriorRule == PriorRule.TwoMeans }, streams);
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
-        var step = new DenoisingStep(training, family, streams, encoded.Batches(sampler));
-        bool finished;
-        try
-        {
-            finished = loop.Run(step.Score, Between, run, cancellation);
-        }
-        catch (Exception problem)
-        {
-            run.Fail(problem);
-            throw;
-        }
+        var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler));
+        var finished = run.Guard(() => loop.Run(step.Score, Between, run, cancellation));
 
         // write
         var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
@@ -127,22 +123,35 @@ public static class TrainLora
         }
     }
 
+    private static void Write(string path, AdapterSet adapter, AdapterSaveOptions facts, Func<IDisposable> weights)
+    {
+        using var output = weights();
+        AdapterWriter.Write(path, adapter, facts);
+    }
+
     private static IDiffusionFamily Open(TrainLoraOptions options) =>
         FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
 
+    private static TrainingData ReadData(TrainLoraOptions options, IDiffusionFamily family, CancellationToken cancellation)
+    {
+        var data = TrainingData.Read(options.Data, family.DefaultSize, cancellation);
+        if (options.Loss.PriorRule == PriorRule.TwoMeans) data.RequirePriorsInEveryBucket();
+        return data;
+    }
+
     private static AdapterSet Attach(TrainLoraOptions options, IDiffusionFamily family, RandomStreams streams)
     {
+        ModelFit.Require(options, family);
         if (family.DenoiserChannels != family.LatentChannels) throw new OptionsException($"model: {options.Model} is an inpainting model ({family.DenoiserChannels} input channels); training those is not offered yet: take the model it was made from");
         return AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = family.Component("unet") }, options.Adapter, streams["init"], CPU);
     }
 }
 
 /// <summary>The lines that matter: a batch, noise, timesteps, and how far the prediction is off.</summary>
-internal sealed class DenoisingStep(TrainingOptions options, IDiffusionFamily family, RandomStreams streams, Func<EncodedBatch> next)
+internal sealed class DenoisingStep(TrainLoraOptions options, IDiffusionFamily family, RandomStreams streams, Func<EncodedBatch> next)
 {
-    private readonly TimestepSampler timesteps = TimestepSampler.Range(family.Schedule, options.MinTimestep, options.MaxTimestep + 1);
-    private readonly DenoisingLoss loss = new(family.Schedule, family.PredictionType,
-        new LossWeighting { MinSnrGamma = options.MinSnrGamma > 0 ? options.MinSnrGamma : null }, family.Predict);
+    private readonly StepNoise noise = new(options.Noise, options.Noise.ScheduleFor(family.Schedule), streams);
+    private readonly DenoisingLoss loss = options.Loss.Make(options.Noise.ScheduleFor(family.Schedule), family.PredictionType, family.Predict);
 
     /// <summary>Where the data stood after the last batch; null before the first.</summary>
     public SamplerState? Drawn { get; private set; }
@@ -152,7 +161,12 @@ internal sealed class DenoisingStep(TrainingOptions options, IDiffusionFamily fa
     {
         var batch = next();
         Drawn = batch.Plan.State;
-        var noise = TrainingNoise.Draw(batch.Latents.shape, options.NoiseOffset, streams["noise"]);
-        return loss.Of(batch.Latents, batch.Conditioning, noise, timesteps.Draw(batch.Plan.Samples.Count, streams["timestep"]), batch.Names);
+        var drawn = noise.Draw(batch.Latents);
+        return loss.Of(batch.Latents, batch.Conditioning, drawn.Noise, drawn.Timesteps, batch.Names, new BatchExtras
+        {
+            Perturbation = drawn.Perturbation,
+            Masks = batch.Masks,
+            Weights = options.Loss.ItemWeights([.. batch.Sets.Select(set => set.LossWeight)], [.. batch.Sets.Select(set => set.Prior)]),
+        });
     }
 }

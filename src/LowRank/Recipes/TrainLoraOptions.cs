@@ -31,6 +31,12 @@ public sealed record TrainLoraOptions
     /// <summary>How it is trained.</summary>
     public TrainingOptions Training { get; init; } = new();
 
+    /// <summary>How far off a prediction is, and what counts how much.</summary>
+    public LossOptions Loss { get; init; } = new();
+
+    /// <summary>Noise and timesteps that are trained on.</summary>
+    public NoiseOptions Noise { get; init; } = new();
+
     /// <summary>Pictures made while training.</summary>
     public PreviewOptions Preview { get; init; } = new();
 
@@ -51,7 +57,7 @@ public sealed record TrainLoraOptions
         var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
         if (options.Data is not null)
         {
-            options = options with { Data = [.. options.Data.Select(set => set.Folder is null ? set : set with { Folder = Path.GetFullPath(set.Folder, folder) })] };
+            options = options with { Data = [.. options.Data.Select(set => Absolute(set, folder))] };
         }
         // values can be judged once nothing required is missing; a key that could not be read has its default then
         if (options is { Model: not null, Output: not null, Data: not null } && options.Data.All(set => set.Folder is not null)) problems.AddRange(options.Validate());
@@ -69,8 +75,33 @@ public sealed record TrainLoraOptions
         for (var i = 0; i < Data.Count; i++) problems.AddRange(Data[i].Validate().Select(problem => $"data[{i}].{problem}"));
         problems.AddRange(Adapter.Validate().Select(problem => "adapter." + problem));
         problems.AddRange(Training.Validate().Select(problem => "training." + problem));
+        problems.AddRange(Loss.Validate().Select(problem => "loss." + problem));
+        problems.AddRange(Noise.Validate().Select(problem => "noise." + problem));
+        problems.AddRange(AcrossTables());
         problems.AddRange(Preview.Validate().Select(problem => "preview." + problem));
         return problems;
+    }
+
+    private static DataSetOptions Absolute(DataSetOptions set, string folder) => set with
+    {
+        Folder = set.Folder is null ? null! : Path.GetFullPath(set.Folder, folder),   // a missing key is told of later
+        MaskFolder = set.MaskFolder is null ? null : Path.GetFullPath(set.MaskFolder, folder),
+    };
+
+    /// <summary>What one table asks of another.</summary>
+    private IEnumerable<string> AcrossTables()
+    {
+        var (usual, priors) = (new LossOptions(), Data.Count(set => set.Prior));
+        if (priors > 0 && priors == Data.Count) yield return "data: every set has prior = true; add one with the pictures to learn";
+        if (priors == 0 && (Loss.PriorLossWeight, Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without a [[data]] table with prior = true";
+        if (Data.All(set => set.Mask == MaskSource.None) && (Loss.UnmaskedWeight, Loss.NormalizeMaskedAreaLoss, Loss.MaskTemperature) != (usual.UnmaskedWeight, usual.NormalizeMaskedAreaLoss, usual.MaskTemperature))
+        {
+            yield return "loss.unmasked_weight, loss.normalize_masked_area_loss, loss.mask_temperature: do nothing without a [[data]] table with a mask";
+        }
+        if (Loss.PriorRule == PriorRule.TwoMeans && Training.BatchSize % 2 == 1)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture, $"training.batch_size: {Training.BatchSize}; must be even with loss.prior_rule = \"two-means\": half of a batch is prior pictures");
+        }
     }
 
     internal static void ThrowIfAny(IReadOnlyList<string> problems, string where)
@@ -136,6 +167,9 @@ public sealed record SaveOptions
 
     /// <summary>Element type of the file.</summary>
     public SavePrecision Precision { get; init; } = SavePrecision.Fp16;
+
+    /// <summary>Where <c>training.ema_decay</c> keeps a moving average: writes it, and draws previews with it. If not, the weights as trained.</summary>
+    public bool Ema { get; init; } = true;
 }
 
 /// <summary>Element types of written adapters.</summary>

@@ -83,8 +83,21 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         RunReport.Write(Folder);   // so that a long run can be looked at
     }
 
-    /// <summary>Ends a run that failed: keeps what it reached, and the reason in its log.</summary>
-    public void Fail(Exception problem)
+    /// <summary>Trains; where that fails, keeps what it reached, and the reason in the log.</summary>
+    public bool Guard(Func<bool> train)
+    {
+        try
+        {
+            return train();
+        }
+        catch (Exception problem)
+        {
+            Fail(problem);
+            throw;
+        }
+    }
+
+    private void Fail(Exception problem)
     {
         if (reached is not var (loop, _, _)) return;
         try

@@ -36,7 +36,7 @@ internal sealed class TrainedModules : IDisposable
                 var (value, gradient) = (Values.narrow(0, at, length).view(present.shape), Gradients.narrow(0, at, length).view(present.shape));
                 segments.Add(new ParameterSegment($"{name}.{key}", at, length, group));
                 at += length;
-                return (value.DetachFromDisposeScope(), gradient.DetachFromDisposeScope());
+                return (value.DetachFromDisposeScope(), gradient);   // the parameter keeps its gradient's memory
             });
         }
         Parameters = new TrainedParameters(Values, Gradients, segments, groups);

@@ -39,10 +39,20 @@ internal static partial class RecipePage
             [""] = new() { ["model"] = "\"icons-64\"", ["output"] = "\"runs/mine\"" },
             ["data"] = new() { ["folder"] = "\"pictures\"" },
         };
+        if (section == "training.rates") values[section] = new() { ["pattern"] = "\"unet:**\"" };
         if (section == "adapter.overrides") values[section] = new() { ["pattern"] = "\"attention\"", ["rank"] = "2" };
         if (!values.TryGetValue(section, out var own)) values[section] = own = [];
-        foreach (var (key, value) in keys) own[key] = value;
-        return string.Join('\n', values.Select(item => Header(item.Key) + string.Join('\n', item.Value.Select(pair => $"{pair.Key} = {pair.Value}")) + "\n"));
+        var second = new Dictionary<string, string> { ["folder"] = "\"more\"" };   // what an example asks of the data: data.KEY
+        foreach (var (key, value) in keys)
+        {
+            var parts = key.Split('.');   // training.batch_size: what an example asks of another table
+            if (parts.Length > 1 && parts[0] != "data" && !values.ContainsKey(parts[0])) values[parts[0]] = [];
+            (parts.Length == 1 ? own : parts[0] == "data" ? second : values[parts[0]])[parts[^1]] = value;
+        }
+        if (section == "data" && own.GetValueOrDefault("prior") == "true") second["repeats"] = "2";   // prior pictures need others beside them
+        return string.Join('\n', values.Select(item => Table(Header(item.Key), item.Value) + (item.Key == "data" && second.Count > 1 ? Table(Header("data"), second) : "")));
+
+        static string Table(string header, Dictionary<string, string> values) => header + string.Join('\n', values.Select(pair => $"{pair.Key} = {pair.Value}")) + "\n";
     }
 
     public static IEnumerable<string> Spans(string cell) => Span().Matches(cell).Select(match => match.Groups[1].Value);
@@ -50,7 +60,7 @@ internal static partial class RecipePage
     private static string Header(string section) => section switch
     {
         "" => "",
-        "data" or "adapter.overrides" => $"[[{section}]]\n",
+        "data" or "adapter.overrides" or "training.rates" => $"[[{section}]]\n",
         _ => $"[{section}]\n",
     };
 
@@ -72,8 +82,8 @@ internal static partial class RecipePage
     {
         var properties = record.GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(property => property.CanWrite).ToDictionary(property => RecipeFile.Key(property.Name));
         var inner = properties.Select(item => (item.Key, Type: ElementType(item.Value.PropertyType))).Where(item => item.Type.GetMethod("<Clone>$") is not null).ToList();
-        // tables have headings of their own; adapter.overrides stands in its table as well, since it is a list that may be empty
-        var keys = properties.Where(item => item.Key == "overrides" || inner.All(other => other.Key != item.Key)).ToDictionary();
+        // tables have headings of their own; lists of tables that may be empty stand in their table as well
+        var keys = properties.Where(item => item.Key is "overrides" or "rates" || inner.All(other => other.Key != item.Key)).ToDictionary();
         yield return new(section, keys);
         foreach (var (key, type) in inner)
         {

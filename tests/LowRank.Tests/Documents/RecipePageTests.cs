@@ -42,7 +42,7 @@ public sealed partial class RecipePageTests : IDisposable
     public void The_example_on_the_page_is_read_and_changes_the_key(string path)
     {
         var row = Row(path);
-        if (path == "adapter.overrides") return;   // its example is the next table
+        if (path is "adapter.overrides" or "training.rates") return;   // its example is the next table
         var (_, text) = Assert.Single(row.Examples, example => example.Key == row.Key);
         var read = RecipeFile.Write(Read(RecipePage.Recipe(row.Section, row.Examples)));
         Assert.Contains(row.Key + " = ", read, StringComparison.Ordinal);
@@ -60,6 +60,7 @@ public sealed partial class RecipePageTests : IDisposable
         else if (type.IsEnum) Assert.Equal(Enum.GetNames(type).Select(RecipeFile.Word), row.Words);
         else if (path == "preview.sampler") Assert.Equal(Generate.SamplerNames, row.Words);
         else if (path == "adapter.targets") Assert.Equal(TargetSelector.Presets, row.Words);
+        else if (row.Range == "any number") Read(RecipePage.Recipe(row.Section, [.. row.Examples, (row.Key, "-1.5")]));
         else if (type == typeof(int) || type == typeof(double)) CheckNumbers(row, whole: type == typeof(int));
         else if (type == typeof(long)) Assert.Equal("any whole number", row.Range);
         else Assert.False(string.IsNullOrWhiteSpace(row.Range));
@@ -72,7 +73,7 @@ public sealed partial class RecipePageTests : IDisposable
         Assert.Equal(2, recipes.Count);
         Read(recipes[0]);
         var written = RecipeFile.Write(Read(recipes[1]));
-        foreach (var row in RecipePage.Rows.Where(row => row.Path != "adapter.overrides"))
+        foreach (var row in RecipePage.Rows.Where(row => row.Path is not ("adapter.overrides" or "training.rates")))
         {
             Assert.True(Regex.IsMatch(recipes[1], $@"^{row.Key} *= ", RegexOptions.Multiline), $"the full recipe lacks {row.Path}");
             Assert.Contains(row.Key + " = ", written, StringComparison.Ordinal);
@@ -92,6 +93,7 @@ public sealed partial class RecipePageTests : IDisposable
         {
             bad.Add(Number(above.Value));
             good.Add(Number(above.Value) + outside);
+            if (match.Groups["top"] is { Success: true } top) bad.Add(Number(top.Value));
         }
         else
         {
@@ -128,6 +130,6 @@ public sealed partial class RecipePageTests : IDisposable
     [GeneratedRegex(@"```toml\n(.*?)```", RegexOptions.Singleline)]
     private static partial Regex TomlBlock();
 
-    [GeneratedRegex(@"^(above (?<above>\d+)|(?<low>\d+) or more(, a multiple of (?<multiple>\d+))?|(?<low>\d+) to (?<below>below )?(?<high>\d+|`steps`))$")]
+    [GeneratedRegex(@"^(above (?<above>\d+)( and below (?<top>\d+))?|(?<low>\d+) or more(, a multiple of (?<multiple>\d+))?|(?<low>\d+) to (?<below>below )?(?<high>\d+|`steps`))$")]
     private static partial Regex Numbers();
 }

@@ -17,7 +17,8 @@ internal sealed record TinyOptions
     public double Dropout { get; init; }
     public double NoiseOffset { get; init; }
     public double MaxGradientNorm { get; init; } = 1;
-    public bool Sgd { get; init; }
+    public string Optimizer { get; init; } = "adamw";
+    public bool Average { get; init; }
     public long Seed { get; init; } = 5;
 }
 
@@ -33,6 +34,7 @@ internal sealed class TinyTraining : IDisposable
     private readonly TinyOptions options;
     private readonly AdapterSet adapter;
     private readonly IOptimizer optimizer;
+    private readonly MovingAverage? average;
     private readonly DenoisingLoss loss;
 
     public TinyTraining(TinyOptions options)
@@ -44,12 +46,33 @@ internal sealed class TinyTraining : IDisposable
         adapter = AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = denoiser },
             new AdapterOptions { Targets = ["all"], Rank = 2, Dropout = options.Dropout }, Streams["init"], CPU);
         adapter.DropoutStream = Streams["dropout"];
-        var parameters = TrainedParameters.Of(adapter, new ParameterGroup(1e-2, 0.01));
-        optimizer = options.Sgd ? new Sgd(parameters, momentum: 0.9) : new AdamW(parameters);
+        var training = Optimizers[options.Optimizer];
+        var parameters = TrainedParameters.Of(adapter, training.ParameterRates);
+        optimizer = training.MakeOptimizer(parameters);
+        if (options.Average) average = new MovingAverage(parameters, new MovingAverageRule(0.9));
         loss = new DenoisingLoss(schedule, PredictionType.Epsilon, new LossWeighting { MinSnrGamma = 5 }, Predict);
-        Loop = new TrainingLoop(optimizer, LearningRateSchedule.Of(LearningRateShape.Cosine, options.Steps, warmupSteps: 2),
-            new TrainingLoopOptions(options.Steps, options.Accumulation, options.MaxGradientNorm));
+        Loop = new TrainingLoop(optimizer, new ScheduleOptions(LearningRateShape.Cosine, options.Steps, WarmupSteps: 2).Make(),
+            new TrainingLoopOptions(options.Steps, options.Accumulation, options.MaxGradientNorm), average);
     }
+
+    /// <summary>Every optimizer, with the options that change what it keeps.</summary>
+    public static IReadOnlyDictionary<string, TrainingOptions> Optimizers { get; } = new Dictionary<string, TrainingOptions>
+    {
+        ["adamw"] = new() { LearningRate = 1e-2 },
+        ["adamw, two rates"] = new() { LearningRate = 1e-2, LoraplusLrRatio = 4 },
+        ["adamw8bit"] = new() { Optimizer = OptimizerKind.Adamw8bit, LearningRate = 1e-2 },
+        ["adam"] = new() { Optimizer = OptimizerKind.Adam, LearningRate = 1e-2 },
+        ["lion"] = new() { Optimizer = OptimizerKind.Lion, LearningRate = 1e-2 },
+        ["adafactor"] = new() { Optimizer = OptimizerKind.Adafactor, LearningRate = 1e-2, ScaleParameter = true },
+        ["adafactor, relative"] = new() { Optimizer = OptimizerKind.Adafactor, RelativeStep = true, WarmupInit = true, Beta1 = 0.9 },
+        ["came"] = new() { Optimizer = OptimizerKind.Came, LearningRate = 1e-2 },
+        ["prodigy"] = new() { Optimizer = OptimizerKind.Prodigy, LearningRate = 1, D0 = 1e-3, GrowthRate = 1.5 },
+        ["prodigy, safeguard"] = new() { Optimizer = OptimizerKind.Prodigy, LearningRate = 1, D0 = 1e-3, UseBiasCorrection = true, SafeguardWarmup = true },
+        ["adamw-schedule-free"] = new() { Optimizer = OptimizerKind.AdamwScheduleFree, LearningRate = 1e-2, WarmupSteps = 3 },
+        ["sgd"] = new() { Optimizer = OptimizerKind.Sgd, LearningRate = 1e-2 },
+        ["sgd, plain"] = new() { Optimizer = OptimizerKind.Sgd, LearningRate = 1e-2, Momentum = 0 },
+        ["sgd, nesterov"] = new() { Optimizer = OptimizerKind.Sgd, LearningRate = 1e-2, Nesterov = true },
+    };
 
     public RandomStreams Streams { get; }
 
@@ -69,9 +92,8 @@ internal sealed class TinyTraining : IDisposable
         var latents = cat([.. pictures.Select(picture => Formula.Noise($"latents.{picture}", [1, 4, 6, 6], 9))]);
         if (micro == BrokenMicroBatch) latents[0] = float.NaN;
         using var conditioning = new Conditioning { Hidden = zeros(Items, 1, 1) };
-        var noise = TrainingNoise.Draw(latents.shape, options.NoiseOffset, Streams["noise"]);
-        var timesteps = TimestepSampler.All(schedule).Draw(Items, Streams["timestep"]);
-        var scored = loss.Of(latents, conditioning, noise, timesteps, [.. pictures.Select(picture => string.Create(CultureInfo.InvariantCulture, $"picture {picture}.png"))]);
+        var drawn = new StepNoise(new NoiseOptions { NoiseOffset = options.NoiseOffset }, schedule, Streams).Draw(latents);
+        var scored = loss.Of(latents, conditioning, drawn.Noise, drawn.Timesteps, [.. pictures.Select(picture => string.Create(CultureInfo.InvariantCulture, $"picture {picture}.png"))]);
         if (micro == SteepMicroBatch) scored = scored with { Loss = (scored.Loss * 0).sqrt() };
         scored.Loss.MoveToOuterDisposeScope();
         return scored;
@@ -89,6 +111,7 @@ internal sealed class TinyTraining : IDisposable
     public void Dispose()
     {
         optimizer.Dispose();
+        average?.Dispose();
         adapter.Dispose();
         Streams.Dispose();
         denoiser.Dispose();

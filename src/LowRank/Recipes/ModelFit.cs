@@ -1,0 +1,28 @@
+using LowRank.Diffusion;
+using LowRank.Foundation;
+
+namespace LowRank.Recipes;
+
+/// <summary>What of a recipe only the model can tell: options that its prediction or its channels cannot honour.</summary>
+internal static class ModelFit
+{
+    /// <summary>Refuses a recipe that does not go with its model.</summary>
+    /// <exception cref="OptionsException">Lists every problem.</exception>
+    public static void Require(TrainLoraOptions options, IDiffusionFamily family) =>
+        TrainLoraOptions.ThrowIfAny([.. Problems(options, family)], $"the recipe for the model {options.Model}");
+
+    private static IEnumerable<string> Problems(TrainLoraOptions options, IDiffusionFamily family)
+    {
+        foreach (var problem in options.Loss.Weighting.Problems(family.PredictionType)) yield return "loss." + problem;
+        var schedule = options.Noise.ScheduleFor(family.Schedule);
+        if (schedule.AlphasCumprod[^1] != 0) yield break;
+        if (options.Noise.ZeroTerminalSnr && family.PredictionType == PredictionType.Epsilon)
+        {
+            yield return "noise.zero_terminal_snr: true; this model predicts noise, and pure noise says nothing of the picture: take a model that predicts v, or leave it out";
+        }
+        else if (options.Loss.VPredLikeLoss > 0 && options.Noise.MaxTimestep == schedule.Timesteps - 1)
+        {
+            yield return $"loss.v_pred_like_loss: {FormattableString.Invariant($"{options.Loss.VPredLikeLoss}")}; divides by 0 where the last timestep is pure noise; set noise.max_timestep = {schedule.Timesteps - 2}";
+        }
+    }
+}
