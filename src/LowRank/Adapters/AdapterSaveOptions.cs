@@ -45,6 +45,9 @@ public sealed class AdapterSaveOptions
     /// <summary>Optimizer steps done.</summary>
     internal int? Steps { get; init; }
 
+    /// <summary>Learned tokens to bundle with the adapter.</summary>
+    internal IReadOnlyList<Embedding> Embeddings { get; init; } = [];
+
     /// <summary>The resolved options of the training, as text.</summary>
     internal string? Options { get; init; }
 }

@@ -13,11 +13,11 @@ public sealed class AdapterSet : IDisposable
     private readonly List<Action> hooks = [];
     private readonly List<Tensor> owned = [];
 
-    private AdapterSet(IReadOnlyList<AdapterTarget> targets, ModuleNames names, double dropout, Device device)
+    private AdapterSet(IReadOnlyList<AdapterTarget> targets, ModuleNames names, double dropout, Device device, long reserved = 0)
     {
         Names = names;
         using var scope = NewDisposeScope();
-        FlatParameters = zeros(targets.Sum(target => target.ParameterCount), ScalarType.Float32, device);
+        FlatParameters = zeros(targets.Sum(target => target.ParameterCount) + reserved, ScalarType.Float32, device);
         FlatGradients = zeros_like(FlatParameters);
         long offset = 0;
         Layers = targets.Select(target => new LoraLayer(target, Part(target.Shape.Down(target.Rank)), Part(target.Shape.Up(target.Rank)), dropout)).ToList();
@@ -80,9 +80,13 @@ public sealed class AdapterSet : IDisposable
     /// <param name="init">Draws down, on the CPU.</param>
     /// <param name="device">Where the model lies.</param>
     /// <exception cref="OptionsException">Impossible options, or targets that find no module.</exception>
-    public static AdapterSet Create(IReadOnlyDictionary<string, nn.Module> components, AdapterOptions options, Generator init, Device device)
+    public static AdapterSet Create(IReadOnlyDictionary<string, nn.Module> components, AdapterOptions options, Generator init, Device device) =>
+        Create(components, options, init, device, reserved: 0);
+
+    /// <summary>The same with room for other numbers behind those of the layers in the flat tensors: vectors of learned tokens that are trained in the same steps.</summary>
+    internal static AdapterSet Create(IReadOnlyDictionary<string, nn.Module> components, AdapterOptions options, Generator init, Device device, long reserved)
     {
-        var set = new AdapterSet(TargetSelector.Select(components, options), new ModuleNames(components), options.Dropout, device);
+        var set = new AdapterSet(TargetSelector.Select(components, options), new ModuleNames(components), options.Dropout, device, reserved);
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         foreach (var layer in set.Layers)

@@ -29,13 +29,18 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private const string LatentsName = "latents";
 
     private readonly bool cutAtRandom = data.Images.Any(image => image.Options.Crop == CropMode.Random);
-    private readonly IReadOnlyList<string>? texts = EveryText(data);
+    private readonly IReadOnlyList<string>? everyText = EveryText(data);
     private BatchLoader? loader;
 
+    /// <summary>Captions are encoded in their step, with gradients for what is trained of the text encoders or their tokens; nothing of them is kept.</summary>
+    public bool TextsInStep { get; init; }
+
     /// <summary>Encodes what can be encoded before the first step, and says what of captions is cut.</summary>
-    public void EncodeAhead(CancellationToken cancellation)
+    /// <param name="cancellation">Stops between pictures and texts.</param>
+    /// <param name="warn">Whether captions that are cut are told of; false where they were before.</param>
+    public void EncodeAhead(CancellationToken cancellation, bool warn = true)
     {
-        WarnOfCutCaptions();
+        if (warn) WarnOfCutCaptions();
         if (!cutAtRandom)
         {
             var samples = data.FixedSamples();
@@ -49,8 +54,8 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
             }
             family.Release("vae");
         }
-        if (texts is null) return;
-        foreach (var text in texts)
+        if (TextsInStep || everyText is null) return;
+        foreach (var text in everyText)
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
@@ -70,6 +75,7 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
                 return With(plan, cat([.. plan.Samples.Select(sample => cache.Find(KeyOf(sample)) is { } found ? found[LatentsName] : Encode(sample))]));
             };
         }
+        loader?.Dispose();
         loader = new BatchLoader(sampler.Next);
         return () =>
         {
@@ -96,7 +102,9 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
 
     private EncodedBatch With(PlannedBatch plan, Tensor latents)
     {
-        using var conditioning = ConditioningEntries.Stack([.. plan.Samples.Select(sample => (texts is null ? null : cache.Find(KeyOf(sample.Caption))) ?? Encode(sample.Caption))]);
+        using var conditioning = TextsInStep
+            ? family.EncodePrompts([.. plan.Samples.Select(sample => sample.Caption)])
+            : ConditioningEntries.Stack([.. plan.Samples.Select(sample => (everyText is null ? null : cache.Find(KeyOf(sample.Caption))) ?? Encode(sample.Caption))]);
         return new EncodedBatch(plan, latents, family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]));
     }
 

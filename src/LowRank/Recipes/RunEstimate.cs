@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using LowRank.Adapters;
 using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Training;
@@ -7,13 +6,19 @@ using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
+/// <summary>How much a run trains.</summary>
+/// <param name="Modules">Layers with an adapter.</param>
+/// <param name="Numbers">Trained numbers.</param>
+/// <param name="Precision">Of the file.</param>
+internal readonly record struct TrainedSize(int Modules, long Numbers, SavePrecision Precision);
+
 /// <summary>Size, memory and time of a run, from one forward pass on this machine.</summary>
 internal static class RunEstimate
 {
     private const double StepPerForward = 2.6;       // forward, backward to the activations, and what hangs on them; measured 2.1 to 3.3
     private const double KeptPerOutput = 1.3;        // activations that are kept for backward, against the sum of all layers' outputs
 
-    public static TrainingPlan Of(TrainLoraOptions options, IDiffusionFamily family, TrainingData data, AdapterSet adapter)
+    public static TrainingPlan Of(IRunOptions options, IDiffusionFamily family, TrainingData data, TrainedSize trained)
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
@@ -40,7 +45,6 @@ internal static class RunEstimate
         }
         foreach (var hook in hooks) hook.remove();
         var weights = denoiser.parameters().Sum(parameter => parameter.numel() * parameter.element_size());
-        var trained = adapter.FlatParameters.numel();
         var uses = data.Images.Sum(image => image.Repeats);
         return new TrainingPlan
         {
@@ -48,19 +52,19 @@ internal static class RunEstimate
             Family = family.Description,
             ModelParameters = denoiser.parameters().Sum(parameter => parameter.numel()),
             Data = data.Report,
-            Modules = adapter.Layers.Count,
-            Parameters = trained,
-            AdapterBytes = trained * (options.Save.Precision == SavePrecision.Fp32 ? 4 : 2),
-            Steps = training.Steps,
+            Modules = trained.Modules,
+            Parameters = trained.Numbers,
+            AdapterBytes = trained.Numbers * (trained.Precision == SavePrecision.Fp32 ? 4 : 2),
+            Steps = options.TotalSteps,
             PicturesPerStep = training.BatchSize * training.Accumulation,
-            Epochs = (double)training.Steps * training.BatchSize * training.Accumulation / uses,
-            MemoryBytes = Environment.WorkingSet + (long)(outputs * KeptPerOutput) + trained * 16 + weights / 100,
+            Epochs = (double)options.TotalSteps * training.BatchSize * training.Accumulation / uses,
+            MemoryBytes = Environment.WorkingSet + (long)(outputs * KeptPerOutput) + trained.Numbers * 16 + weights / 100,
             SecondsPerStep = forward * StepPerForward * training.Accumulation,
             Output = options.Output,
         };
     }
 
     /// <summary>What the run will write: kept adapters, state (values and two moments), pictures and logs.</summary>
-    public static long DiskBytes(TrainLoraOptions options, TrainingPlan plan) =>
+    public static long DiskBytes(IRunOptions options, TrainingPlan plan) =>
         plan.AdapterBytes * (options.Training.Keep + 2) + plan.Parameters * 12 * 2 + 50_000_000;
 }

@@ -9,50 +9,25 @@ using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
-/// <summary>What a run left behind.</summary>
-public sealed record TrainLoraResult
-{
-    /// <summary>True when all steps were made, false when the run was stopped; it can be resumed then.</summary>
-    public required bool Finished { get; init; }
-
-    /// <summary>Updates made.</summary>
-    public required long Steps { get; init; }
-
-    /// <summary>Wall time, model loading and previews included.</summary>
-    public required double Seconds { get; init; }
-
-    /// <summary>The adapter file; of a stopped run the one that was saved last.</summary>
-    public required string Adapter { get; init; }
-
-    /// <summary>The same prompts and seeds without and with the adapter; null when the run was stopped or previews are switched off.</summary>
-    public required string? BeforeAfter { get; init; }
-
-    /// <summary>The plot of the loss.</summary>
-    public required string LossPlot { get; init; }
-
-    /// <summary>A prompt to try; null when previews are switched off.</summary>
-    public required string? ExamplePrompt { get; init; }
-}
-
 /// <summary>
 /// Trains a LoRA on the denoiser of a model: open, encode, attach, loop, write. One run after another may be made in one process.
 /// </summary>
 public static class TrainLora
 {
     /// <summary>The same as <see cref="Run"/> on a thread of its own, for callers that await.</summary>
-    public static Task<TrainLoraResult> RunAsync(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default) =>
+    public static Task<TrainingResult> RunAsync(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default) =>
         Task.Factory.StartNew(() => Run(options, progress, resume, cancellation), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     /// <summary>What a run would do, without writing anything.</summary>
     /// <exception cref="LowRankException">Options, model or data that cannot be used.</exception>
     public static TrainingPlan Plan(TrainLoraOptions options)
     {
-        TrainLoraOptions.ThrowIfAny(options.Validate(), "the options");
+        RunOptions.ThrowIfAny(options.Validate(), "the options");
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
         var data = TrainingData.Read(options.Data, family.DefaultSize);
         using var adapter = Attach(options, family, streams);
-        return RunEstimate.Of(options, family, data, adapter);
+        return RunEstimate.Of(options, family, data, SizeOf(options, adapter));
     }
 
     /// <summary>Trains.</summary>
@@ -62,9 +37,9 @@ public static class TrainLora
     /// <param name="cancellation">Stops after the running step; adapter and state are saved. Before the first step there is nothing to save.</param>
     /// <exception cref="LowRankException">Options, model or data that cannot be used, or a training that diverged: what it reached is saved.</exception>
     /// <exception cref="OperationCanceledException">Stopped before its first step; the output folder is as it was.</exception>
-    public static TrainLoraResult Run(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default)
+    public static TrainingResult Run(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default)
     {
-        TrainLoraOptions.ThrowIfAny(options.Validate(), "the options");
+        RunOptions.ThrowIfAny(options.Validate(), "the options");
         var (watch, training) = (Stopwatch.StartNew(), options.Training);
 
         // open
@@ -73,7 +48,7 @@ public static class TrainLora
         using var family = Open(options);
         var data = TrainingData.Read(options.Data, family.DefaultSize, cancellation);
         using var adapter = Attach(options, family, streams);
-        run.Begin(RunEstimate.Of(options, family, data, adapter), data, (path, step) => AdapterWriter.Write(path, adapter, AdapterFacts.Of(options, family, step)));
+        run.Begin(RunEstimate.Of(options, family, data, SizeOf(options, adapter)), data, (path, step) => AdapterWriter.Write(path, adapter, AdapterFacts.Of(options, options.Adapter, options.Save, family, step)));
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
@@ -89,47 +64,23 @@ public static class TrainLora
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
         var step = new DenoisingStep(training, family, streams, encoded.Batches(sampler));
-        bool finished;
-        try
-        {
-            finished = loop.Run(step.Score, Between, run, cancellation);
-        }
-        catch (Exception problem)
-        {
-            run.Fail(problem);
-            throw;
-        }
+        var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));
 
         // write
         adapter.DropoutStream = null;
         var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
-        return new TrainLoraResult
-        {
-            Finished = finished,
-            Steps = loop.Position.Step,
-            Seconds = watch.Elapsed.TotalSeconds,
-            Adapter = finished ? run.Folder.Adapter : run.Folder.SavedAdapter(loop.Position.Step),
-            BeforeAfter = sheet,
-            LossPlot = run.Folder.LossPlot,
-            ExamplePrompt = previews.Prompts is [var first, ..] ? first : null,
-        };
-
-        void Between(long made)
-        {
-            run.Reach(loop, streams, step.Drawn!);
-            if (training.SaveEvery > 0 && made % training.SaveEvery == 0 || made == training.Steps) run.Save();
-            if (options.Preview.Every == 0 || made % options.Preview.Every != 0 || made == training.Steps) return;
-            if (previews.Write(run.Folder.Preview(made), cancellation)) run.Report(new PreviewWritten(made, run.Folder.Preview(made)));
-        }
+        return run.Result(finished, loop.Position.Step, watch.Elapsed, sheet, previews.Prompts);
     }
 
-    private static IDiffusionFamily Open(TrainLoraOptions options) =>
+    private static TrainedSize SizeOf(TrainLoraOptions options, AdapterSet adapter) => new(adapter.Layers.Count, adapter.FlatParameters.numel(), options.Save.Precision);
+
+    internal static IDiffusionFamily Open(IRunOptions options) =>
         FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
 
     private static AdapterSet Attach(TrainLoraOptions options, IDiffusionFamily family, RandomStreams streams)
     {
-        if (family.DenoiserChannels != family.LatentChannels) throw new OptionsException($"model: {options.Model} is an inpainting model ({family.DenoiserChannels} input channels); training those is not offered yet: take the model it was made from");
+        ModelFit.Require(options, family);
         return AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = family.Component("unet") }, options.Adapter, streams["init"], CPU);
     }
 }

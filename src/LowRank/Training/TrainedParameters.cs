@@ -49,6 +49,27 @@ internal sealed class TrainedParameters
         return new TrainedParameters(adapter.FlatParameters, adapter.FlatGradients, segments, [group]);
     }
 
+    /// <summary>All vectors of learned tokens, in one group.</summary>
+    public static TrainedParameters Of(EmbeddingSet tokens, ParameterGroup group) =>
+        new(tokens.FlatParameters, tokens.FlatGradients, SegmentsOf(tokens.NamedParameters().Select(item => (item.Name, item.Parameter, 0))), [group]);
+
+    /// <summary>All parameters of an adapter in one group, and the vectors of learned tokens, which lie behind them in the adapter's flat tensors, in another.</summary>
+    public static TrainedParameters Of(AdapterSet adapter, ParameterGroup ofAdapter, EmbeddingSet tokens, ParameterGroup ofTokens) =>
+        new(adapter.FlatParameters, adapter.FlatGradients,
+            SegmentsOf(adapter.NamedParameters().Select(item => (item.Name, item.Parameter, 0)).Concat(tokens.NamedParameters().Select(item => (item.Name, item.Parameter, 1)))),
+            [ofAdapter, ofTokens]);
+
+    private static List<ParameterSegment> SegmentsOf(IEnumerable<(string Name, Tensor Parameter, int Group)> parameters)
+    {
+        var (segments, start) = (new List<ParameterSegment>(), 0L);
+        foreach (var (name, parameter, group) in parameters)
+        {
+            segments.Add(new ParameterSegment(name, start, parameter.numel(), group));
+            start += parameter.numel();
+        }
+        return segments;
+    }
+
     /// <summary>(N) float32.</summary>
     public Tensor Values { get; }
 
