@@ -54,7 +54,7 @@ internal static class TrainCommand
         screen.Row(job.ResultWord, $"{adapter}   {Words.Size(new FileInfo(result.Adapter).Length)}, {job.Readers}");
         foreach (var file in result.Embeddings) screen.Row("token", $"{Words.Place(file)}   {Words.Size(new FileInfo(file).Length)}");
         if (result.BeforeAfter is { } sheet) screen.Row("look", $"{Words.Place(sheet)}   same prompts and seeds before and after");
-        screen.Row("loss", Words.Place(result.LossPlot));
+        screen.Row("report", Words.Place(result.Report));
         screen.Command("next", $"lora generate --model {Words.Quoted(job.Model)} --{job.GenerateOption} {Words.Quoted(adapter)} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")} --output pictures");
         return CommandLine.Done;
     }

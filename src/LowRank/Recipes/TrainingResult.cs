@@ -24,6 +24,9 @@ public sealed record TrainingResult
     /// <summary>The plot of the loss.</summary>
     public required string LossPlot { get; init; }
 
+    /// <summary>The page about the run: opens from disk in any browser.</summary>
+    public required string Report { get; init; }
+
     /// <summary>A prompt to try; null when previews are switched off.</summary>
     public required string? ExamplePrompt { get; init; }
 }

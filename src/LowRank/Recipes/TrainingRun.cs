@@ -83,6 +83,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         writeAdapter(path, step);
         Folder.KeepNewest(options.Training.Keep);
         Report(new RunSaved(step, path));
+        RunReport.Write(Folder);   // so that a long run can be looked at
     }
 
     /// <summary>After every update: notes it, saves and draws previews where the options say so.</summary>
@@ -118,6 +119,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         Adapter = finished ? Folder.Adapter : Folder.SavedAdapter(steps),
         BeforeAfter = sheet,
         LossPlot = Folder.LossPlot,
+        Report = Folder.Report,
         ExamplePrompt = prompts is [var first, ..] ? first : null,
     };
 
@@ -134,9 +136,10 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
             // the first problem is the one to tell of; an older state stays
         }
         Report(new RunStopped(loop.Position.Step, problem.Message));
+        RunReport.Write(Folder);
     }
 
-    /// <summary>Ends a run that made all its steps, or was asked to stop: plot, adapter, and the last word of the log.</summary>
+    /// <summary>Ends a run that made all its steps, or was asked to stop: plot, adapter, the last word of the log, and the page.</summary>
     public void End(bool finished, long steps, TimeSpan time)
     {
         recorder!.WriteLossPlot();
@@ -150,6 +153,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
             Save();
             Report(new RunStopped(steps, "interrupted"));
         }
+        RunReport.Write(Folder);
     }
 
     /// <inheritdoc/>

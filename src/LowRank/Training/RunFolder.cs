@@ -33,6 +33,9 @@ public sealed class RunFolder
     /// <summary>The same seeds without and with the adapter.</summary>
     public string BeforeAfter => File("before-after.png");
 
+    /// <summary>The run as one page for a browser.</summary>
+    public string Report => File("report.html");
+
     /// <summary>Folder of the TensorBoard event files.</summary>
     public string TensorBoard => File("tensorboard");
 

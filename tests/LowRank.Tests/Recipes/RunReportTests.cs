@@ -1,0 +1,78 @@
+using System.Globalization;
+using LowRank.Foundation;
+using LowRank.Recipes;
+using LowRank.Training;
+
+namespace LowRank.Tests.Recipes;
+
+public sealed class RunReportTests : IDisposable
+{
+    private readonly TinyRun run = new();
+
+    public void Dispose() => run.Dispose();
+
+    [Fact]
+    public void The_page_holds_the_whole_run_in_one_file()
+    {
+        var options = run.Options with { Preview = new PreviewOptions { Every = 2, Prompts = ["a dog"], Steps = 1 } };
+        var page = File.ReadAllText(TinyRun.Train(options).Report);
+        Assert.Equal(run.Path("run", "report.html"), RunFolder.Open(run.Output).Report);
+        foreach (var picture in (string[])["before-after.png", "previews/step-000002.png"])
+        {
+            Assert.Contains(Convert.ToBase64String(File.ReadAllBytes(run.Path("run", picture))), page, StringComparison.Ordinal);
+        }
+        Assert.Contains(">done: 4 steps in 0 min ", page, StringComparison.Ordinal);
+        Assert.Contains("learning_rate = 0.01", page, StringComparison.Ordinal);
+        Assert.Contains("pictures: 3 pictures, 3 captions, 0 skipped", page, StringComparison.Ordinal);
+        foreach (var plot in (string[])["loss", "gradient norm, before clipping", "learning rate", "memory, GB"]) Assert.Contains($"aria-label=\"{plot}\"", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("http", page.Replace("http-equiv", "", StringComparison.Ordinal), StringComparison.Ordinal);   // nothing is fetched from anywhere
+    }
+
+    [Fact]
+    public void What_users_wrote_is_text_and_no_markup()
+    {
+        Directory.Move(run.Pictures, run.Path("<script>alert(1)</script>".Replace("/", "", StringComparison.Ordinal)));
+        var options = run.Options with { Data = [run.Options.Data[0] with { Folder = run.Path("<script>alert(1)<script>"), Prefix = "<b>&" }] };
+        var page = File.ReadAllText(TinyRun.Train(options).Report);
+        Assert.DoesNotContain("<script", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("<b>", page, StringComparison.Ordinal);
+        Assert.Contains("&lt;b&gt;&amp;", page, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_stopped_run_has_a_page_that_says_so_and_a_resumed_one_says_it_is_done()
+    {
+        using var stop = new CancellationTokenSource();
+        var page = File.ReadAllText(TinyRun.Train(run.Options, listen: item => { if (item is StepFinished { Step: 3 }) stop.Cancel(); }, cancellation: stop.Token).Report);
+        Assert.Contains(">stopped after step 3: interrupted<", page, StringComparison.Ordinal);
+        page = File.ReadAllText(TinyRun.Train(run.Options, resume: true).Report);
+        Assert.Contains(">done: 4 steps", page, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_run_that_goes_on_has_a_page_since_its_first_save()
+    {
+        var pages = new List<bool>();
+        TinyRun.Train(run.Options, listen: item => { if (item is StepFinished) pages.Add(File.Exists(run.Path("run", "report.html"))); });
+        Assert.Equal([false, false, true, true], pages);
+    }
+
+    [Fact]
+    public void A_folder_whose_log_does_not_begin_is_refused()
+    {
+        Directory.CreateDirectory(run.Output);
+        File.WriteAllText(run.Path("run", "events.jsonl"), "");
+        var problem = Assert.Throws<CheckpointException>(() => RunReport.Write(RunFolder.Open(run.Output)));
+        Assert.Equal($"the log of the run does not say what it was going to do; in {run.Path("run", "events.jsonl")}; train again, or resume the run", problem.Message);
+    }
+
+    [Fact]
+    public void A_plot_of_a_long_run_stays_small_and_leaves_out_what_is_no_number()
+    {
+        var at = Enumerable.Range(1, 100_000).Select(step => (double)step).ToArray();
+        var svg = LinePlot.Svg("loss", at, [new PlotLine("each step", [.. at.Select(step => step == 7 ? double.NaN : 1 / step)])]);
+        Assert.InRange(svg.Length, 3000, 12_000);
+        Assert.DoesNotContain("NaN", svg, StringComparison.Ordinal);
+        Assert.Contains(string.Create(CultureInfo.InvariantCulture, $"step {100000}"), svg, StringComparison.Ordinal);
+    }
+}
