@@ -59,7 +59,6 @@ public static class TrainPivotal
         var finished = run.Guard(() => Invert() && Tune());
 
         // write
-        parts.Adapter.DropoutStream = null;
         var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
         run.End(finished, phases.Step, watch.Elapsed);
         var result = run.Result(finished, phases.Step, watch.Elapsed, sheet, previews.Prompts);
