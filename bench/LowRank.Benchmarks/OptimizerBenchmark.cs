@@ -19,12 +19,15 @@ internal static class OptimizerBenchmark
         using var scope = NewDisposeScope();
         var each = 693 * rank;   // 0.8 million numbers in all at rank 4
         var parameters = new TrainedParameters(zeros(Tensors * each), randn(Tensors * each),
-            [.. Enumerable.Range(0, Tensors).Select(index => new ParameterSegment($"{index}", (long)index * each, each))], [new ParameterGroup(1e-4, 0.01)]);
-        using var adam = new AdamW(parameters);
-        using var sgd = new Sgd(parameters, momentum: 0.9);
+            [.. Enumerable.Range(0, Tensors).Select(index => new ParameterSegment($"{index}", (long)index * each, each) { Shape = [rank, each / rank] })], [new ParameterGroup(1e-4, 0.01)]);
         var size = FormattableString.Invariant($"288 tensors of rank {rank} ({Tensors * each / 1e6:F1} M numbers)");
-        report.Add($"AdamW step, {size}", $"{Stopwatch.Median(201, () => adam.Step(1)):F2} ms", "fused over the flat tensor; median of 201");
-        report.Add($"SGD step with momentum, {size}", $"{Stopwatch.Median(201, () => sgd.Step(1)):F2} ms", "median of 201");
+        foreach (var kind in Enum.GetValues<OptimizerKind>())
+        {
+            using var optimizer = new TrainingOptions { Optimizer = kind }.MakeOptimizer(parameters);
+            report.Add($"{kind} step, {size}", $"{Stopwatch.Median(51, () => optimizer.Step(1)):F2} ms", "median of 51");
+        }
+        using var average = new MovingAverage(parameters, new MovingAverageRule(0.99));
+        report.Add($"moving average, {size}", $"{Stopwatch.Median(51, () => average.Update(100)):F2} ms", "median of 51");
         report.Add($"gradient norm, {size}", $"{Stopwatch.Median(201, () => parameters.GradientNorm()):F2} ms", "rows in fp32, their norms in fp64; median of 201");
     }
 }

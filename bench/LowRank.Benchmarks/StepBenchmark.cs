@@ -30,8 +30,8 @@ internal sealed class StepBenchmark : IDisposable
         foreach (var parameter in net.parameters()) parameter.requires_grad = false;
         using var init = new Generator(1);
         adapter = AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = net }, new() { Rank = 4 }, init, CPU);
-        optimizer = new AdamW(TrainedParameters.Of(adapter, new ParameterGroup(1e-4, 0.01)));
-        loop = new TrainingLoop(optimizer, LearningRateSchedule.Of(LearningRateShape.Constant, 1000), new TrainingLoopOptions(1000, MaxGradientNorm: 1));
+        optimizer = new AdamW(TrainedParameters.Of(adapter, new ParameterRates(1e-4, 0.01)));
+        loop = new TrainingLoop(optimizer, new ScheduleOptions(LearningRateShape.Constant, 1000).Make(), new TrainingLoopOptions(1000, MaxGradientNorm: 1));
         noisy = randn(1, 4, 64, 64).to(type);
         text = randn(1, 77, 768).to(type);
         timestep = tensor(500f);

@@ -39,7 +39,7 @@ internal sealed class PivotalParts : IDisposable
     public TrainedParameters OfTokens => TrainedParameters.Of(Tokens, new ParameterGroup(options.Inversion.LearningRate, options.Inversion.WeightDecay));
 
     /// <summary>What the second phase moves. Words that it leaves alone are part of it, with a rate of 0, so that its states hold them.</summary>
-    public TrainedParameters OfAll => TrainedParameters.Of(Adapter, new ParameterGroup(options.Training.LearningRate, options.Training.WeightDecay), Tokens,
+    public TrainedParameters OfAll => TrainedParameters.Of(Adapter, options.Training.ParameterRates, Tokens,
         options.Inversion.TuningLearningRate > 0 ? new ParameterGroup(options.Inversion.TuningLearningRate, options.Inversion.WeightDecay) : new ParameterGroup(0));
 
     /// <summary>Writes the adapter, with the words as a bundle or without.</summary>

@@ -32,6 +32,9 @@ internal sealed class Previews
     /// <summary>One for each picture of a sheet; none when previews are switched off.</summary>
     public IReadOnlyList<string> Prompts { get; }
 
+    /// <summary>Puts the weights to draw with into the adapter, until disposed; null: it draws with those it has.</summary>
+    public Func<IDisposable>? Weights { get; set; }
+
     /// <summary>Draws every prompt.</summary>
     /// <param name="strength">Of the adapter, if there is one: 0 is the base model. Learned tokens are drawn as they are now.</param>
     /// <param name="cancellation">Ends between calls of the denoiser.</param>
@@ -90,6 +93,7 @@ internal sealed class Previews
         if (Prompts.Count == 0) return false;
         try
         {
+            using var weights = Weights?.Invoke();
             var now = Draw(strength: 1, cancellation);
             var zoom = Math.Max(1, SheetSide / now[0].Size.Width);
             var sheet = before.Count > 0 ? ImageGrid.Sheet([before, now], Prompts, ["before", "after"], zoom) : ImageGrid.Sheet([now], Prompts, [], zoom);

@@ -186,6 +186,7 @@ internal static class RecipeFile
             .Replace("\n", @"\n", StringComparison.Ordinal).Replace("\r", @"\r", StringComparison.Ordinal).Replace("\t", @"\t", StringComparison.Ordinal) + "\"",
         bool flag => flag ? "true" : "false",
         Enum member => $"\"{Word(member.ToString())}\"",
+        double.PositiveInfinity => "inf",
         double number when double.IsInteger(number) && Math.Abs(number) < 1e15 => number.ToString("F1", CultureInfo.InvariantCulture),
         double number => number.ToString("R", CultureInfo.InvariantCulture).Replace("E", "e", StringComparison.Ordinal),
         IEnumerable list => "[" + string.Join(", ", list.Cast<object>().Select(Literal)) + "]",

@@ -66,5 +66,5 @@ internal static class RunEstimate
 
     /// <summary>What the run will write: kept adapters, state (values and two moments), pictures and logs.</summary>
     public static long DiskBytes(IRunOptions options, TrainingPlan plan) =>
-        plan.AdapterBytes * (options.Training.Keep + 2) + plan.Parameters * 12 * 2 + 50_000_000;
+        plan.AdapterBytes * (options.Training.Keep + 2) + plan.Parameters * options.Training.StateBytesPerNumber() * 2 + 50_000_000;
 }

@@ -26,6 +26,19 @@ internal static class TokenTraining
         if (tokenNorm is not (>= 0 and < double.PositiveInfinity)) yield return Invariant($"token_norm: {tokenNorm}; must be 0 (off) or more");
     }
 
+    /// <summary>Problems of training options that a method with learned tokens would not honour.</summary>
+    /// <param name="training">The recipe's.</param>
+    /// <param name="withAdapter">Whether it trains an adapter too.</param>
+    public static IEnumerable<string> Problems(TrainingOptions training, bool withAdapter)
+    {
+        const string Why = "not for methods with learned tokens";
+        if (training.EmaDecay > 0) yield return Invariant($"training.ema_decay: {training.EmaDecay}; {Why}");
+        if (training.Optimizer == OptimizerKind.AdamwScheduleFree) yield return $"training.optimizer: adamw-schedule-free; {Why}: take adamw";
+        if (withAdapter) yield break;
+        if (training.LoraplusLrRatio != 1) yield return Invariant($"training.loraplus_lr_ratio: {training.LoraplusLrRatio}; does nothing without an adapter");
+        if (training.Rates.Count > 0) yield return "training.rates: do nothing without an adapter";
+    }
+
     /// <summary>The pictures, with the words in their texts.</summary>
     /// <exception cref="OptionsException">A word is in no text, so that nothing would be learned.</exception>
     public static TrainingData ReadData(IRunOptions options, IReadOnlyList<LearnedTokenOptions> tokens, CaptionTemplate template, IDiffusionFamily family, CancellationToken cancellation = default)

@@ -48,7 +48,9 @@ public static class TrainLora
         using var family = Open(options);
         var data = TrainingData.Read(options.Data, family.DefaultSize, cancellation);
         using var adapter = Attach(options, family, streams);
-        run.Begin(RunEstimate.Of(options, family, data, SizeOf(options, adapter)), data, (path, step) => AdapterWriter.Write(path, adapter, AdapterFacts.Of(options, options.Adapter, options.Save, family, step)));
+        TrainingLoop? loop = null;
+        IDisposable Weights() => loop!.UseForOutput(options.Save.Ema);   // those to save and to draw with, until disposed
+        run.Begin(RunEstimate.Of(options, family, data, SizeOf(options, adapter)), data, (path, made) => Write(path, adapter, AdapterFacts.Of(options, options.Adapter, options.Save, family, made), Weights));
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
@@ -58,8 +60,11 @@ public static class TrainLora
         var before = previews.Draw(strength: 0, cancellation);
 
         // loop
-        using var optimizer = training.MakeOptimizer(TrainedParameters.Of(adapter, new ParameterGroup(training.LearningRate, training.WeightDecay)));
-        var loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm));
+        var parameters = TrainedParameters.Of(adapter, training.ParameterRates);
+        using var optimizer = training.MakeOptimizer(parameters);
+        using var average = training.MakeAverage(parameters);
+        loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average);
+        previews.Weights = Weights;
         var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps }, streams);
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
@@ -70,6 +75,12 @@ public static class TrainLora
         var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
         return run.Result(finished, loop.Position.Step, watch.Elapsed, sheet, previews.Prompts);
+    }
+
+    private static void Write(string path, AdapterSet adapter, AdapterSaveOptions facts, Func<IDisposable> weights)
+    {
+        using var output = weights();
+        AdapterWriter.Write(path, adapter, facts);
     }
 
     private static TrainedSize SizeOf(TrainLoraOptions options, AdapterSet adapter) => new(adapter.Layers.Count, adapter.FlatParameters.numel(), options.Save.Precision);

@@ -114,6 +114,9 @@ public sealed record SaveOptions
 
     /// <summary>Element type of the file.</summary>
     public SavePrecision Precision { get; init; } = SavePrecision.Fp16;
+
+    /// <summary>Where <c>training.ema_decay</c> keeps a moving average: writes it, and draws previews with it. If not, the weights as trained.</summary>
+    public bool Ema { get; init; } = true;
 }
 
 /// <summary>Element types of written adapters.</summary>

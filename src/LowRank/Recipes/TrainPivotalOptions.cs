@@ -66,6 +66,7 @@ public sealed record TrainPivotalOptions : IRunOptions
     [
         .. RunOptions.Problems(this, TrainingMethod.Pivotal),
         .. TokenTraining.Problems(Tokens, Template, TokenNorm),
+        .. TokenTraining.Problems(Training, withAdapter: true),
         .. Inversion.Validate().Select(problem => "inversion." + problem),
         .. Adapter.Validate().Select(problem => "adapter." + problem),
     ];
@@ -85,7 +86,7 @@ public sealed record InversionOptions
     public double LearningRate { get; init; } = 5e-4;
 
     /// <summary>How it moves over the first phase.</summary>
-    public LearningRateShape Schedule { get; init; } = LearningRateShape.Linear;
+    public InversionSchedule Schedule { get; init; } = InversionSchedule.Linear;
 
     /// <summary>Updates over which it rises from 0.</summary>
     public int WarmupSteps { get; init; }
@@ -97,7 +98,8 @@ public sealed record InversionOptions
     public double TuningLearningRate { get; init; }
 
     /// <summary>The factors of the learning rate over the first phase.</summary>
-    internal LearningRateSchedule MakeSchedule() => LearningRateSchedule.Of(Schedule, Steps, WarmupSteps);
+    internal LearningRateSchedule MakeSchedule() => new ScheduleOptions(
+        Schedule switch { InversionSchedule.Constant => LearningRateShape.Constant, InversionSchedule.Linear => LearningRateShape.Linear, _ => LearningRateShape.Cosine }, Steps, WarmupSteps).Make();
 
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>.</summary>
     public IReadOnlyList<string> Validate()
@@ -117,4 +119,15 @@ public sealed record InversionOptions
         Check(Steps != 0 || (LearningRate, Schedule) == (usual.LearningRate, usual.Schedule), $"learning_rate, schedule: do nothing with steps = 0");
         return problems;
     }
+}
+
+/// <summary>Schedules of the first phase of a pivotal tuning.</summary>
+public enum InversionSchedule
+{
+    /// <summary>The rate stays as it is.</summary>
+    Constant,
+    /// <summary>Falls in a straight line to 0 at the phase's last step.</summary>
+    Linear,
+    /// <summary>Falls along half a cosine to 0 at the phase's last step.</summary>
+    Cosine,
 }

@@ -4,7 +4,8 @@ namespace LowRank.Training;
 
 /// <summary>
 /// AdamW (Loshchilov and Hutter 2019, algorithm 2; the order of torch.optim.AdamW: decay first, epsilon outside the root and after
-/// the bias correction), by libtorch's fused kernel over the flat parameters. Owns its moments.
+/// the bias correction), by libtorch's fused kernel over the flat parameters. Or Adam itself (Kingma and Ba 2015, algorithm 1), which differs
+/// in its decay alone: that is added to the gradient. Owns its moments.
 /// </summary>
 internal sealed class AdamW : IOptimizer
 {
@@ -13,8 +14,8 @@ internal sealed class AdamW : IOptimizer
         def step(values: List[Tensor], gradients: List[Tensor], first: List[Tensor], second: List[Tensor], steps: List[Tensor],
                  rate: float, beta1: float, beta2: float, decay: float, epsilon: float):
             largest: List[Tensor] = []
-            torch._fused_adamw_(values, gradients, first, second, largest, steps, lr=rate, beta1=beta1, beta2=beta2,
-                                weight_decay=decay, eps=epsilon, amsgrad=False, maximize=False)
+            torch.KERNEL(values, gradients, first, second, largest, steps, lr=rate, beta1=beta1, beta2=beta2,
+                         weight_decay=decay, eps=epsilon, amsgrad=False, maximize=False)
             return len(values)
 
         """;
@@ -25,13 +26,18 @@ internal sealed class AdamW : IOptimizer
     private readonly jit.CompilationUnit script;
 
     /// <summary>Begins with moments of zero.</summary>
-    public AdamW(TrainedParameters parameters, double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8)
+    /// <param name="parameters">What it moves.</param>
+    /// <param name="beta1">Of the mean of gradients.</param>
+    /// <param name="beta2">Of the mean of their squares.</param>
+    /// <param name="epsilon">Added to the root.</param>
+    /// <param name="decoupled">AdamW: decay times the rate, on the values. Otherwise Adam: decay in the gradient.</param>
+    public AdamW(TrainedParameters parameters, double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8, bool decoupled = true)
     {
         (Parameters, this.beta1, this.beta2, this.epsilon) = (parameters, beta1, beta2, epsilon);
         first = zeros_like(parameters.Values, requires_grad: false).DetachFromDisposeScope();
         second = zeros_like(parameters.Values, requires_grad: false).DetachFromDisposeScope();
         steps = new long[parameters.Segments.Count];
-        script = jit.compile(Script);
+        script = jit.compile(Script.Replace("KERNEL", decoupled ? "_fused_adamw_" : "_fused_adam_", StringComparison.Ordinal));
     }
 
     /// <inheritdoc/>

@@ -19,6 +19,14 @@ internal interface IOptimizer : IDisposable
     /// </param>
     void Step(double rateMultiplier, IReadOnlySet<int>? absent = null);
 
+    /// <summary>
+    /// The values to save and to draw with, where they are not those that are trained: (N) float32, the caller's. Null: the trained ones.
+    /// </summary>
+    Tensor? ValuesForUse() => null;
+
+    /// <summary>The rate of each group in the next step, for reports.</summary>
+    IReadOnlyList<double> Rates(double rateMultiplier) => [.. Parameters.Groups.Select(group => group.LearningRate * rateMultiplier)];
+
     /// <summary>Fresh copies, on the CPU, of everything a later <see cref="Restore"/> needs; the caller owns them.</summary>
     IReadOnlyDictionary<string, Tensor> Save();
 

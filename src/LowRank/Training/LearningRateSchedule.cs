@@ -13,6 +13,16 @@ public enum LearningRateShape
     CosineWithRestarts,
     /// <summary>Falls along a power of the rest of the way to an end rate.</summary>
     Polynomial,
+    /// <summary>Falls as 1 / √step, whatever the length of the run.</summary>
+    InverseSqrt,
+    /// <summary>Rises from 1/25 along a cosine, then falls along one to nearly 0. Has no other warm-up.</summary>
+    OneCycle,
+    /// <summary>Falls slowly at first and fast towards the end, to 0.</summary>
+    Rex,
+    /// <summary>Stays at the full rate, then falls along half a cosine over the last steps.</summary>
+    WarmupStableDecay,
+    /// <summary>Steps between stated factors.</summary>
+    PiecewiseConstant,
 }
 
 /// <summary>
@@ -29,24 +39,6 @@ internal abstract record LearningRateSchedule
 
     /// <summary>The factor for step <paramref name="step"/>, from 0 up to the run's end.</summary>
     public double Multiplier(long step) => step < WarmupSteps ? Warmup((double)step / WarmupSteps) : After(step);
-
-    /// <summary>The schedule that a recipe names.</summary>
-    /// <param name="shape">Which.</param>
-    /// <param name="totalSteps">Steps of the whole run, warm-up included.</param>
-    /// <param name="warmupSteps">Of these, steps of warm-up.</param>
-    /// <param name="cycles">Half cosines of <see cref="LearningRateShape.CosineWithRestarts"/>; the other shapes have none.</param>
-    /// <param name="power">Exponent of <see cref="LearningRateShape.Polynomial"/>.</param>
-    /// <param name="endRatio">End rate of <see cref="LearningRateShape.Polynomial"/> as a part of the full rate.</param>
-    public static LearningRateSchedule Of(
-        LearningRateShape shape, long totalSteps, long warmupSteps = 0, int cycles = 1, double power = 1, double endRatio = 0) => shape switch
-        {
-            LearningRateShape.Constant => new Constant { WarmupSteps = warmupSteps },
-            LearningRateShape.Linear => new Linear(totalSteps) { WarmupSteps = warmupSteps },
-            LearningRateShape.Cosine => new Cosine(totalSteps) { WarmupSteps = warmupSteps },
-            LearningRateShape.CosineWithRestarts => new CosineWithRestarts(totalSteps, cycles) { WarmupSteps = warmupSteps },
-            LearningRateShape.Polynomial => new Polynomial(totalSteps, power, endRatio) { WarmupSteps = warmupSteps },
-            _ => throw new ArgumentOutOfRangeException(nameof(shape), shape, "no such learning-rate schedule"),
-        };
 
     private protected virtual double Warmup(double progress) => progress;
 
@@ -151,7 +143,7 @@ internal abstract record LearningRateSchedule
             var end = start / FinalDivisor;
             var last = Total - 1;
             var at = Math.Min(step, last);
-            return at <= top ? Between(start, 1, at / top) : Between(1, end, (at - top) / (last - top));
+            return at <= top ? Between(start, 1, top > 0 ? at / top : 1) : Between(1, end, (at - top) / (last - top));
         }
 
         private static double Between(double from, double to, double progress) => to + (from - to) * HalfCosine(progress);

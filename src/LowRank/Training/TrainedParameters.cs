@@ -8,11 +8,15 @@ namespace LowRank.Training;
 /// <param name="Start">First element.</param>
 /// <param name="Length">Elements.</param>
 /// <param name="Group">Index into <see cref="TrainedParameters.Groups"/>.</param>
-internal sealed record ParameterSegment(string Name, long Start, long Length, int Group = 0);
+internal sealed record ParameterSegment(string Name, long Start, long Length, int Group = 0)
+{
+    /// <summary>Its sizes, for rules that look at rows and columns; their product is <see cref="Length"/>. Without it, a vector.</summary>
+    public IReadOnlyList<long> Shape { get; init; } = [Length];
+}
 
 /// <summary>Rate and decay of some of the trained parameters.</summary>
 /// <param name="LearningRate">Before the schedule's factor.</param>
-/// <param name="WeightDecay">Decoupled for AdamW (times the rate), added to the gradient for SGD.</param>
+/// <param name="WeightDecay">Times the rate, on the values; for SGD and Adam added to the gradient.</param>
 internal sealed record ParameterGroup(double LearningRate, double WeightDecay = 0);
 
 /// <summary>
@@ -30,41 +34,36 @@ internal sealed class TrainedParameters
         var end = 0L;
         foreach (var segment in segments)
         {
-            if (segment.Start != end || segment.Group < 0 || segment.Group >= groups.Count) throw new ArgumentException($"segment {segment} does not fit", nameof(segments));
+            if (segment.Shape.Aggregate(1L, (product, size) => product * size) != segment.Length || segment.Start != end || segment.Group < 0 || segment.Group >= groups.Count) throw new ArgumentException($"segment {segment} does not fit", nameof(segments));
             end += segment.Length;
         }
         if (values.numel() != end || gradients.numel() != end) throw new ArgumentException($"{values.numel()} values and {gradients.numel()} gradients for segments of {end}", nameof(values));
         (Values, Gradients, Segments, Groups) = (values, gradients, segments, groups);
     }
 
-    /// <summary>All parameters of an adapter, in one group.</summary>
-    public static TrainedParameters Of(AdapterSet adapter, ParameterGroup group)
-    {
-        var (segments, start) = (new List<ParameterSegment>(), 0L);
-        foreach (var (name, parameter) in adapter.NamedParameters())
-        {
-            segments.Add(new ParameterSegment(name, start, parameter.numel()));
-            start += parameter.numel();
-        }
-        return new TrainedParameters(adapter.FlatParameters, adapter.FlatGradients, segments, [group]);
-    }
+    /// <summary>All parameters of an adapter.</summary>
+    /// <exception cref="Foundation.OptionsException">A pattern of the rates matches nothing.</exception>
+    public static TrainedParameters Of(AdapterSet adapter, ParameterRates rates) => rates.Sort(adapter.NamedParameters(), adapter.FlatParameters, adapter.FlatGradients);
 
     /// <summary>All vectors of learned tokens, in one group.</summary>
-    public static TrainedParameters Of(EmbeddingSet tokens, ParameterGroup group) =>
-        new(tokens.FlatParameters, tokens.FlatGradients, SegmentsOf(tokens.NamedParameters().Select(item => (item.Name, item.Parameter, 0))), [group]);
+    public static TrainedParameters Of(EmbeddingSet tokens, ParameterGroup group) => new(tokens.FlatParameters, tokens.FlatGradients, SegmentsOf(tokens, 0, 0), [group]);
 
-    /// <summary>All parameters of an adapter in one group, and the vectors of learned tokens, which lie behind them in the adapter's flat tensors, in another.</summary>
-    public static TrainedParameters Of(AdapterSet adapter, ParameterGroup ofAdapter, EmbeddingSet tokens, ParameterGroup ofTokens) =>
-        new(adapter.FlatParameters, adapter.FlatGradients,
-            SegmentsOf(adapter.NamedParameters().Select(item => (item.Name, item.Parameter, 0)).Concat(tokens.NamedParameters().Select(item => (item.Name, item.Parameter, 1)))),
-            [ofAdapter, ofTokens]);
-
-    private static List<ParameterSegment> SegmentsOf(IEnumerable<(string Name, Tensor Parameter, int Group)> parameters)
+    /// <summary>All parameters of an adapter, and the vectors of learned tokens, which lie behind them in the adapter's flat tensors, in a group of their own.</summary>
+    /// <exception cref="Foundation.OptionsException">A pattern of the rates matches nothing.</exception>
+    public static TrainedParameters Of(AdapterSet adapter, ParameterRates rates, EmbeddingSet tokens, ParameterGroup ofTokens)
     {
-        var (segments, start) = (new List<ParameterSegment>(), 0L);
-        foreach (var (name, parameter, group) in parameters)
+        using var scope = NewDisposeScope();
+        var length = adapter.FlatParameters.numel() - tokens.FlatParameters.numel();
+        var own = rates.Sort(adapter.NamedParameters(), adapter.FlatParameters.narrow(0, 0, length), adapter.FlatGradients.narrow(0, 0, length));
+        return new(adapter.FlatParameters, adapter.FlatGradients, [.. own.Segments, .. SegmentsOf(tokens, length, own.Groups.Count)], [.. own.Groups, ofTokens]);
+    }
+
+    private static List<ParameterSegment> SegmentsOf(EmbeddingSet tokens, long start, int group)
+    {
+        var segments = new List<ParameterSegment>();
+        foreach (var (name, parameter) in tokens.NamedParameters())
         {
-            segments.Add(new ParameterSegment(name, start, parameter.numel(), group));
+            segments.Add(new ParameterSegment(name, start, parameter.numel(), group) { Shape = parameter.shape });
             start += parameter.numel();
         }
         return segments;
@@ -88,12 +87,27 @@ internal sealed class TrainedParameters
     /// </summary>
     public double GradientNorm()
     {
-        const long Row = 4096;
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        var whole = Gradients.numel() / Row * Row;
-        var norms = cat([Gradients.narrow(0, 0, whole).view(-1, Row).norm(1), Gradients.narrow(0, whole, Gradients.numel() - whole).norm().view(1)]);
-        return norms.to(ScalarType.Float64).norm().item<double>();
+        var (rows, rest) = Rows(Gradients);
+        return cat([rows.norm(1), rest.norm().view(1)]).to(ScalarType.Float64).norm().item<double>();
+    }
+
+    /// <summary>The sum of a long flat tensor: rows in float32, their sums in float64, for the reason given at <see cref="GradientNorm"/>.</summary>
+    internal static double Sum(Tensor flat)
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        var (rows, rest) = Rows(flat);
+        return cat([rows.sum(1), rest.sum().view(1)]).to(ScalarType.Float64).sum().item<double>();
+    }
+
+    /// <summary>The part of one of the flat tensors, or of one laid out like them, that belongs to a segment, in its shape: a view.</summary>
+    internal Tensor View(Tensor flat, int index)
+    {
+        var segment = Segments[index];
+        using var part = flat.narrow(0, segment.Start, segment.Length);
+        return part.view([.. segment.Shape]);
     }
 
     /// <summary>Scales the gradient by limit / (norm + 1e-6) where that is below 1 (torch.nn.utils.clip_grad_norm_).</summary>
@@ -133,5 +147,12 @@ internal sealed class TrainedParameters
             open = (segment.Start, segment.Length, segment.Group, count);
         }
         if (open is { } rest) yield return rest;
+    }
+
+    private static (Tensor Whole, Tensor Ragged) Rows(Tensor flat)
+    {
+        const long Row = 4096;
+        var whole = flat.numel() / Row * Row;
+        return (flat.narrow(0, 0, whole).view(-1, Row), flat.narrow(0, whole, flat.numel() - whole));
     }
 }

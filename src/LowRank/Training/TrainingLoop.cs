@@ -25,7 +25,11 @@ internal sealed record StepResult(IReadOnlyList<double> Losses, double GradientN
 /// The loop of every training: micro-batches, mean gradient, norm, clip, update, and round again. Knows no model and no file:
 /// a function gives it losses, another looks in between steps. Owns nothing.
 /// </summary>
-internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule schedule, TrainingLoopOptions options)
+/// <param name="optimizer">Moves the parameters.</param>
+/// <param name="schedule">Factors of its rates.</param>
+/// <param name="options">How often and how far.</param>
+/// <param name="average">Follows the parameters; null for none.</param>
+internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule schedule, TrainingLoopOptions options, MovingAverage? average = null)
 {
     // a loss of 50 steps ago still counts with 1/e
     private const double AverageDecay = 0.98;
@@ -39,6 +43,19 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
 
     /// <summary>The optimizer, for saving and restoring its state.</summary>
     public IOptimizer Optimizer => optimizer;
+
+    /// <summary>The moving average of the parameters; null where none is kept.</summary>
+    public MovingAverage? Average => average;
+
+    /// <summary>
+    /// Puts the values to save and to draw with into the parameters, until the result is disposed; then those that are trained are back, bit for bit.
+    /// </summary>
+    /// <param name="averaged">The moving average, where one is kept; otherwise what the optimizer says (<see cref="IOptimizer.ValuesForUse"/>).</param>
+    public IDisposable UseForOutput(bool averaged)
+    {
+        using var own = optimizer.ValuesForUse();
+        return new Borrowed(Parameters.Values, averaged && average is not null ? average.Values : own);
+    }
 
     /// <summary>Steps until all are made or a stop is asked for.</summary>
     /// <param name="score">Gives the loss of the micro-batch with this number, counted from 0 over the whole run.</param>
@@ -89,7 +106,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
         }
         var norm = Parameters.GradientNorm();
         var multiplier = schedule.Multiplier(Position.Step);
-        var rates = Parameters.Groups.Select(group => group.LearningRate * multiplier).ToArray();
+        var rates = optimizer.Rates(multiplier);
         if (!double.IsFinite(norm) || !losses.TrueForAll(double.IsFinite))
         {
             Parameters.ClearGradients();
@@ -98,8 +115,36 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
         if (options.MaxGradientNorm > 0) Parameters.ClipGradients(norm, options.MaxGradientNorm);
         optimizer.Step(multiplier);
         Parameters.ClearGradients();
+        average?.Update(Position.Step + 1);
         Position = new LoopPosition(Position.Step + 1, Position.MicroBatches + options.Accumulation,
             AverageDecay * Position.LossAverage + (1 - AverageDecay) * losses.Average());
         return new StepResult(losses, norm, rates);
+    }
+
+    /// <summary>Other values in a tensor for a while. Does nothing where there are none.</summary>
+    private sealed class Borrowed : IDisposable
+    {
+        private readonly Tensor place;
+        private Tensor? trained;
+
+        public Borrowed(Tensor place, Tensor? other)
+        {
+            this.place = place;
+            if (other is null) return;
+            using var scope = NewDisposeScope();
+            using var quiet = no_grad();
+            trained = place.detach().clone().DetachFromDisposeScope();
+            place.copy_(other);
+        }
+
+        public void Dispose()
+        {
+            if (trained is null) return;
+            using var scope = NewDisposeScope();
+            using var quiet = no_grad();
+            place.copy_(trained);
+            trained.Dispose();
+            trained = null;
+        }
     }
 }

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace LowRank.Training;
 
 /// <summary>How long, how fast and in what precision to train: the recipe's <c>[training]</c>.</summary>
-public sealed record TrainingOptions
+public sealed partial record TrainingOptions
 {
     /// <summary>Optimizer updates.</summary>
     public int Steps { get; init; } = 1000;
@@ -29,23 +29,92 @@ public sealed record TrainingOptions
     /// <summary>Exponent of <c>polynomial</c>.</summary>
     public double Power { get; init; } = 1;
 
+    /// <summary>End rate of <c>cosine</c>, <c>polynomial</c> and <c>warmup-stable-decay</c>, as a part of the full rate.</summary>
+    public double MinLrRatio { get; init; }
+
+    /// <summary>Steps of the fall of <c>warmup-stable-decay</c>; 0 for a tenth of the run.</summary>
+    public int DecaySteps { get; init; }
+
+    /// <summary>Steps until <c>inverse-sqrt</c> begins to fall noticeably; 0 for the warm-up's length, or 10000 without one.</summary>
+    public int Timescale { get; init; }
+
+    /// <summary>Part of the run over which <c>one-cycle</c> rises.</summary>
+    public double PctStart { get; init; } = 0.3;
+
+    /// <summary>Factors of <c>piecewise-constant</c>: <c>1:100,0.1:200,0.01</c> is 1 until step 100, 0.1 until step 200, then 0.01.</summary>
+    public string StepRules { get; init; } = "";
+
     /// <summary>Update rule.</summary>
     public OptimizerKind Optimizer { get; init; } = OptimizerKind.Adamw;
 
-    /// <summary>AdamW: decay of the mean of gradients.</summary>
-    public double Beta1 { get; init; } = 0.9;
+    /// <summary>Decay of the mean of gradients. Unset: 0.9; for Adafactor, which then keeps none.</summary>
+    public double? Beta1 { get; init; }
 
-    /// <summary>AdamW: decay of the mean of squared gradients.</summary>
-    public double Beta2 { get; init; } = 0.999;
+    /// <summary>Decay of the mean of squared gradients; for Lion that of its moment. Unset: 0.999; for Lion 0.99.</summary>
+    public double? Beta2 { get; init; }
 
-    /// <summary>AdamW: keeps the division finite.</summary>
-    public double Epsilon { get; init; } = 1e-8;
+    /// <summary>Keeps the division finite. Unset: 1e-8.</summary>
+    public double? Epsilon { get; init; }
 
     /// <summary>Pull of the weights towards 0, times the learning rate.</summary>
     public double WeightDecay { get; init; } = 0.01;
 
     /// <summary>SGD: share of the last update that is kept.</summary>
     public double Momentum { get; init; } = 0.9;
+
+    /// <summary>SGD: looks ahead along the momentum.</summary>
+    public bool Nesterov { get; init; }
+
+    /// <summary>Adafactor: its own step sizes, 1/√step and at most 0.01, in place of learning rate and schedule.</summary>
+    public bool RelativeStep { get; init; }
+
+    /// <summary>Adafactor with relative steps: begins at 1e-6 and rises by it.</summary>
+    public bool WarmupInit { get; init; }
+
+    /// <summary>Adafactor: steps in proportion to the size of each tensor's numbers.</summary>
+    public bool ScaleParameter { get; init; }
+
+    /// <summary>Adafactor and CAME: largest root mean square of a tensor's update before the rate.</summary>
+    public double ClipThreshold { get; init; } = 1;
+
+    /// <summary>Prodigy: the first estimate of the distance that the weights have to go.</summary>
+    public double D0 { get; init; } = 1e-6;
+
+    /// <summary>Prodigy: factor of its estimate; the knob to turn in place of the learning rate.</summary>
+    public double DCoef { get; init; } = 1;
+
+    /// <summary>Prodigy: largest growth of its estimate in one step.</summary>
+    public double GrowthRate { get; init; } = double.PositiveInfinity;
+
+    /// <summary>Prodigy: Adam's bias correction.</summary>
+    public bool UseBiasCorrection { get; init; }
+
+    /// <summary>Prodigy: keeps a warm-up from inflating the estimate.</summary>
+    public bool SafeguardWarmup { get; init; }
+
+    /// <summary>LoRA+ (Hayou et al. 2024): the rate of up as a multiple of that of down.</summary>
+    public double LoraplusLrRatio { get; init; } = 1;
+
+    /// <summary>Other learning rates for parts of the model, blocks or layers. The first pattern that matches decides.</summary>
+    public IReadOnlyList<LearningRateOverride> Rates { get; init; } = [];
+
+    /// <summary>Share of the moving average of the weights that stays at an update; 0 keeps no average.</summary>
+    public double EmaDecay { get; init; }
+
+    /// <summary>How that share grows over the first updates.</summary>
+    public AverageWarmup EmaWarmup { get; init; } = AverageWarmup.Ratio;
+
+    /// <summary>With <c>ema_warmup = "power"</c>: updates are divided by it.</summary>
+    public double EmaInvGamma { get; init; } = 1;
+
+    /// <summary>With <c>ema_warmup = "power"</c>: the exponent.</summary>
+    public double EmaPower { get; init; } = 2.0 / 3;
+
+    /// <summary>Smallest share while it grows.</summary>
+    public double EmaMinDecay { get; init; }
+
+    /// <summary>Updates before the average begins; until then it is a copy.</summary>
+    public int EmaStart { get; init; }
 
     /// <summary>Longest gradient, over all adapter parameters together; longer ones are scaled down. 0 leaves them alone.</summary>
     public double MaxGradientNorm { get; init; } = 1;
@@ -92,9 +161,9 @@ public sealed record TrainingOptions
         Check(WarmupSteps >= 0 && WarmupSteps <= Math.Max(Steps, 0), $"warmup_steps: {WarmupSteps}; must be 0 up to the {Steps} steps of the run");
         Check(Cycles >= 1, $"cycles: {Cycles}; must be 1 or more");
         Check(Power is > 0 and < double.PositiveInfinity, $"power: {Power}; must be a number above 0");
-        Check(Beta1 is >= 0 and < 1, $"beta1: {Beta1}; must be 0 or more and below 1");
-        Check(Beta2 is >= 0 and < 1, $"beta2: {Beta2}; must be 0 or more and below 1");
-        Check(Epsilon is > 0 and < double.PositiveInfinity, $"epsilon: {Epsilon}; must be a number above 0");
+        Check(Beta1 is null or (>= 0 and < 1), $"beta1: {Beta1}; must be 0 or more and below 1");
+        Check(Beta2 is null or (>= 0 and < 1), $"beta2: {Beta2}; must be 0 or more and below 1");
+        Check(Epsilon is null or (> 0 and < double.PositiveInfinity), $"epsilon: {Epsilon}; must be a number above 0");
         Check(WeightDecay is >= 0 and < double.PositiveInfinity, $"weight_decay: {WeightDecay}; must be 0 or more");
         Check(Momentum is >= 0 and < 1, $"momentum: {Momentum}; must be 0 or more and below 1");
         Check(MaxGradientNorm is >= 0 and < double.PositiveInfinity, $"max_gradient_norm: {MaxGradientNorm}; must be 0 (off) or more");
@@ -103,35 +172,11 @@ public sealed record TrainingOptions
         Check(MinTimestep is >= 0 && MaxTimestep <= 999 && MinTimestep <= MaxTimestep, $"min_timestep: {MinTimestep} to max_timestep {MaxTimestep}; must be a range within 0 to 999");
         Check(SaveEvery >= 0, $"save_every: {SaveEvery}; must be 0 (only at the end) or more");
         Check(Keep >= 1, $"keep: {Keep}; must be 1 or more");
-        CheckCombinations(Check);
         Check(CacheFolder is null || Cache == CacheKind.Disk, $"cache_folder: {CacheFolder}; does nothing without cache = \"disk\"");
         CheckCombinations(Check);
         Check(CacheFolder is null || CacheFolder.Trim().Length > 0, $"cache_folder: empty; must be a folder");
         return problems;
     }
-
-    private delegate void Checking(bool good, FormattableString problem);
-
-    /// <summary>A value that was set for a rule or schedule that is not in use would do nothing, and nobody would know.</summary>
-    private void CheckCombinations(Checking check)
-    {
-        var usual = new TrainingOptions();
-        check(Schedule == LearningRateShape.CosineWithRestarts || Cycles == usual.Cycles, $"cycles: {Cycles}; does nothing without schedule = \"cosine-with-restarts\"");
-        check(Schedule == LearningRateShape.Polynomial || Power == usual.Power, $"power: {Power}; does nothing without schedule = \"polynomial\"");
-        check(Optimizer == OptimizerKind.Adamw || (Beta1, Beta2, Epsilon) == (usual.Beta1, usual.Beta2, usual.Epsilon), $"beta1, beta2, epsilon: do nothing without optimizer = \"adamw\"");
-        check(Optimizer == OptimizerKind.Sgd || Momentum == usual.Momentum, $"momentum: {Momentum}; does nothing without optimizer = \"sgd\"");
-    }
-
-    /// <summary>The update rule of these options, with a state of zeros. The caller disposes it; the parameters stay their owner's.</summary>
-    internal IOptimizer MakeOptimizer(TrainedParameters parameters) => Optimizer switch
-    {
-        OptimizerKind.Adamw => new AdamW(parameters, Beta1, Beta2, Epsilon),
-        OptimizerKind.Sgd => new Sgd(parameters, Momentum),
-        _ => throw new InvalidOperationException($"no such optimizer: {Optimizer}"),
-    };
-
-    /// <summary>The factors of the learning rate over the run.</summary>
-    internal LearningRateSchedule MakeSchedule() => LearningRateSchedule.Of(Schedule, Steps, WarmupSteps, Cycles, Power);
 }
 
 /// <summary>Arithmetic of the frozen model.</summary>
@@ -148,7 +193,21 @@ public enum OptimizerKind
 {
     /// <summary>Adam with decoupled weight decay (Loshchilov and Hutter 2019).</summary>
     Adamw,
-    /// <summary>Stochastic gradient descent with momentum.</summary>
+    /// <summary>The same with its state in 8 bits (Dettmers et al. 2022).</summary>
+    Adamw8bit,
+    /// <summary>Adam with the decay in the gradient (Kingma and Ba 2015).</summary>
+    Adam,
+    /// <summary>Sign of a mean of gradients (Chen et al. 2023).</summary>
+    Lion,
+    /// <summary>Adam with a factored state (Shazeer and Stern 2018).</summary>
+    Adafactor,
+    /// <summary>Adafactor with confidence (Luo et al. 2023).</summary>
+    Came,
+    /// <summary>Adam that finds its learning rate (Mishchenko and Defazio 2023).</summary>
+    Prodigy,
+    /// <summary>AdamW that needs no schedule (Defazio et al. 2024).</summary>
+    AdamwScheduleFree,
+    /// <summary>Gradient descent with momentum.</summary>
     Sgd,
 }
 

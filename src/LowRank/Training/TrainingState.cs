@@ -7,7 +7,7 @@ using static TorchSharp.torch;
 namespace LowRank.Training;
 
 /// <summary>
-/// Everything that a resume needs to go on with the same bits: trained values, the optimizer's state, the loop's position, the streams'
+/// Everything that a resume needs to go on with the same bits: trained values, their moving average, the optimizer's state, the loop's position, the streams'
 /// states, the place in the data, and the options that must not change. Owns its tensors.
 /// </summary>
 internal sealed class TrainingState : IDisposable
@@ -39,6 +39,7 @@ internal sealed class TrainingState : IDisposable
     {
         using var scope = NewDisposeScope();
         var tensors = new Dictionary<string, Tensor> { ["parameters"] = loop.Parameters.Values.detach().cpu().clone() };
+        if (loop.Average is { } average) tensors["average"] = average.Values.cpu().clone();
         foreach (var (name, tensor) in loop.Optimizer.Save()) tensors["optimizer." + name] = tensor;
         foreach (var (name, bytes) in streams.Where(stream => !SamplerStreams.Contains(stream.Key))) tensors["stream." + name] = tensor(bytes);
         foreach (var tensor in tensors.Values) tensor.DetachFromDisposeScope();
@@ -98,6 +99,7 @@ internal sealed class TrainingState : IDisposable
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         loop.Parameters.Values.copy_(tensors["parameters"]);
+        loop.Average?.Values.copy_(tensors["average"]);
         loop.Optimizer.Restore(Under("optimizer.").ToDictionary(item => item.Name, item => item.Tensor));
         streams.Restore(Under("stream.").ToDictionary(item => item.Name, item => item.Tensor.data<byte>().ToArray()));
         loop.Position = Position;

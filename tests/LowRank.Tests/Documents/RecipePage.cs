@@ -50,6 +50,7 @@ internal static partial class RecipePage
             values[""]["method"] = "\"pivotal\"";
             values["tokens"] = new() { ["token"] = "\"<s1>\"" };
         }
+        if (section == "training.rates") values[section] = new() { ["pattern"] = "\"unet:**\"" };
         if (section == "adapter.overrides") values[section] = new() { ["pattern"] = "\"attention\"", ["rank"] = "2" };
         if (!values.TryGetValue(section, out var own)) values[section] = own = [];
         foreach (var (key, value) in given) own[key] = value;
@@ -61,7 +62,7 @@ internal static partial class RecipePage
     private static string Header(string section) => section switch
     {
         "" => "",
-        "data" or "tokens" or "adapter.overrides" => $"[[{section}]]\n",
+        "data" or "tokens" or "adapter.overrides" or "training.rates" => $"[[{section}]]\n",
         _ => $"[{section}]\n",
     };
 
@@ -83,8 +84,8 @@ internal static partial class RecipePage
     {
         var properties = record.GetProperties(BindingFlags.Public | BindingFlags.Instance).Where(property => property.CanWrite).ToDictionary(property => RecipeFile.Key(property.Name));
         var inner = properties.Select(item => (item.Key, Type: ElementType(item.Value.PropertyType))).Where(item => item.Type.GetMethod("<Clone>$") is not null).ToList();
-        // tables have headings of their own; adapter.overrides stands in its table as well, since it is a list that may be empty
-        var keys = properties.Where(item => item.Key == "overrides" || inner.All(other => other.Key != item.Key)).ToDictionary();
+        // tables have headings of their own; lists of tables that may be empty stand in their table as well
+        var keys = properties.Where(item => item.Key is "overrides" or "rates" || inner.All(other => other.Key != item.Key)).ToDictionary();
         yield return new(section, keys);
         foreach (var (key, type) in inner)
         {

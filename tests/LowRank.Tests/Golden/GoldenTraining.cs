@@ -37,21 +37,33 @@ internal static class GoldenTraining
         return read.Schedule;
     }
 
-    /// <summary>The optimizer of a case; null when it is none of ours.</summary>
-    public static IOptimizer? Optimizer(JsonElement json, TrainedParameters parameters)
+    /// <summary>The optimizer of a case.</summary>
+    public static IOptimizer Optimizer(JsonElement json, TrainedParameters parameters)
     {
-        switch (json.GetProperty("name").GetString())
+        var betas = Section(json, "betas") is { ValueKind: JsonValueKind.Array } pair ? pair.EnumerateArray().Select(item => item.GetDouble()).ToArray() : [0.9, 0.999];
+        var epsilon = Number(json, "eps", 1e-8);
+        var name = json.GetProperty("name").GetString()!;
+        (Func<IOptimizer> Make, string[] Keys) read = name switch
         {
-            case "AdamW":
-                RequireKnown(json, [.. LearningRateKeys, "betas", "eps", "weight_decay"]);
-                var betas = json.TryGetProperty("betas", out var pair) ? pair.EnumerateArray().Select(item => item.GetDouble()).ToArray() : [0.9, 0.999];
-                return new AdamW(parameters, betas[0], betas[1], Number(json, "eps", 1e-8));
-            case "SGD":
-                RequireKnown(json, [.. LearningRateKeys, "momentum", "nesterov", "weight_decay"]);
-                return new Sgd(parameters, Number(json, "momentum", 0), json.TryGetProperty("nesterov", out var nesterov) && nesterov.GetBoolean());
-            default:
-                return null;
-        }
+            "AdamW" => (() => new AdamW(parameters, betas[0], betas[1], epsilon), ["betas", "eps"]),
+            "Adam" => (() => new AdamW(parameters, betas[0], betas[1], epsilon, decoupled: false), ["betas", "eps"]),
+            "AdamW8bit" => (() => new AdamW8bit(parameters, betas[0], betas[1], epsilon), ["betas", "eps"]),
+            "SGD" => (() => new Sgd(parameters, Number(json, "momentum", 0), Flag(json, "nesterov")), ["momentum", "nesterov"]),
+            "Lion" => (() => new Lion(parameters, betas[0], betas[1]), ["betas"]),
+            "CAME" => (() => new Came(parameters, betas[0], betas[1]), ["betas", "eps"]),
+            "Adafactor" => (() => new Adafactor(parameters, new AdafactorRule(Flag(json, "relative_step"), Flag(json, "warmup_init"), Flag(json, "scale_parameter"),
+                Number(json, "clip_threshold", 1), json.TryGetProperty("beta1", out var beta1) ? beta1.GetDouble() : null)),
+                ["relative_step", "warmup_init", "scale_parameter", "clip_threshold", "beta1"]),
+            "Prodigy" => (() => new Prodigy(parameters, new ProdigyRule(betas[0], betas[1], epsilon, Number(json, "d0", 1e-6), Number(json, "d_coef", 1),
+                Number(json, "growth_rate", double.PositiveInfinity), Flag(json, "use_bias_correction"), Flag(json, "safeguard_warmup"))),
+                ["betas", "eps", "d0", "d_coef", "growth_rate", "use_bias_correction", "safeguard_warmup"]),
+            "ScheduleFreeAdamW" => (() => new ScheduleFreeAdamW(parameters, betas[0], betas[1], epsilon, (long)Number(json, "warmup_steps", 0)),
+                ["betas", "eps", "warmup_steps", "r", "weight_lr_power"]),
+            _ => throw new NotSupportedException($"the case names an optimizer that the test does not know: {name}"),
+        };
+        RequireKnown(json, [.. LearningRateKeys, .. read.Keys, "weight_decay"]);
+        RequireFixed(json, name);
+        return read.Make();
     }
 
     /// <summary>Whether a trajectory case trains in phases, and learns tokens.</summary>
@@ -61,9 +73,18 @@ internal static class GoldenTraining
         return golden.Json.GetProperty("config").TryGetProperty("phases", out _);
     }
 
-    /// <summary>Decay where neither the optimizer nor the group names one: torch's default.</summary>
+    /// <summary>Decay where neither the optimizer nor the group names one: the library's default.</summary>
     public static double DefaultDecay(JsonElement optimizer) =>
-        Number(optimizer, "weight_decay", optimizer.GetProperty("name").GetString() == "AdamW" ? 1e-2 : 0);
+        Number(optimizer, "weight_decay", optimizer.GetProperty("name").GetString() is "AdamW" or "AdamW8bit" ? 1e-2 : 0);
+
+    /// <summary>What ours has no option for must be what ours does.</summary>
+    private static void RequireFixed(JsonElement json, string name)
+    {
+        if (name == "ScheduleFreeAdamW") Assert.Equal((0.0, 2.0), (Number(json, "r", 0), Number(json, "weight_lr_power", 2)));
+        if (name != "CAME") return;
+        Assert.Equal(0.9999, json.GetProperty("betas")[2].GetDouble());
+        Assert.Equal([1e-30, 1e-16], json.GetProperty("eps").EnumerateArray().Select(item => item.GetDouble()));
+    }
 
     public static double Number(JsonElement json, string key, double otherwise) =>
         json.ValueKind == JsonValueKind.Object && json.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.Number ? value.GetDouble() : otherwise;

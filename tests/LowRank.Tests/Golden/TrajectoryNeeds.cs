@@ -11,7 +11,7 @@ internal static class TrajectoryNeeds
     private static readonly string[] Built =
     [
         "batch", "size", "steps", "accumulation", "clip", "prediction", "zero_snr", "precision", "timesteps", "cond_len", "data_period",
-        "adapter", "optimizer", "lr", "schedule", "loss", "validation", "ids", "time_ids", "clip_skip", "resume_at",
+        "adapter", "optimizer", "lr", "schedule", "loss", "validation", "ids", "time_ids", "clip_skip", "resume_at", "ema", "loraplus",
     ];
 
     private static readonly string[] BuiltLoss = ["snr_gamma", "snr_table", "noise_offset", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss", "debiased"];
@@ -35,8 +35,6 @@ internal static class TrajectoryNeeds
         if (GoldenTraining.Text(loss, "snr_table") is not (null or "original")) yield return $"the SNR table {GoldenTraining.Text(loss, "snr_table")}";
         if (GoldenTraining.Text(config, "precision") is not (null or "bf16")) yield return $"the precision {GoldenTraining.Text(config, "precision")}";
         if (GoldenTraining.Text(config, "prediction") is not (null or "epsilon" or "v_prediction" or "sample")) yield return $"the prediction {GoldenTraining.Text(config, "prediction")}";
-        var optimizer = GoldenTraining.Text(GoldenTraining.Section(config, "optimizer"), "name");
-        if (optimizer is not (null or "AdamW" or "SGD")) yield return $"the optimizer {optimizer}";
         foreach (var need in OfAdapter(config)) yield return need;
     }
 

@@ -22,6 +22,7 @@ internal sealed class TrajectoryRun : IDisposable
     private readonly AdapterSet adapter;
     private readonly TrajectoryConditioning conditioning;
     private readonly IOptimizer optimizer;
+    private readonly MovingAverage? average;
     private readonly NoiseSchedule noiseSchedule;
     private readonly ScalarType type;
     private readonly int items;
@@ -41,13 +42,15 @@ internal sealed class TrajectoryRun : IDisposable
         Loss = BuildLoss(GoldenTraining.Section(config, "loss"));
         var rate = config.GetProperty("lr").ValueKind == JsonValueKind.Object ? config.GetProperty("lr").GetProperty("unet").GetDouble() : config.GetProperty("lr").GetDouble();
         var json = config.GetProperty("optimizer");
-        optimizer = GoldenTraining.Optimizer(json, TrainedParameters.Of(adapter, new ParameterGroup(rate, GoldenTraining.DefaultDecay(json))))!;
+        PutStartValues();
+        var parameters = TrainedParameters.Of(adapter, new ParameterRates(rate, GoldenTraining.DefaultDecay(json), GoldenTraining.Number(config, "loraplus", 1)));
+        optimizer = GoldenTraining.Optimizer(json, parameters);
+        average = Average(GoldenTraining.Section(config, "ema"), parameters);
         var schedule = GoldenTraining.Section(config, "schedule") is { ValueKind: JsonValueKind.Object } named
             ? GoldenTraining.Schedule(named, GoldenTraining.Number(json, "lr", rate))
             : new LearningRateSchedule.Constant();
         Steps = config.GetProperty("steps").GetInt32();
-        Loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(Steps, (int)GoldenTraining.Number(config, "accumulation", 1), GoldenTraining.Number(config, "clip", 0)));
-        PutStartValues();
+        Loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(Steps, (int)GoldenTraining.Number(config, "accumulation", 1), GoldenTraining.Number(config, "clip", 0)), average);
     }
 
     public TrainingLoop Loop { get; }
@@ -98,12 +101,15 @@ internal sealed class TrajectoryRun : IDisposable
         Tensor Flat(string prefix) => cat([.. Named().Select(item => golden.Tensor(prefix + item.Name).flatten())]);
         foreach (var (name, tensor) in Named()) tensor.copy_(golden.Tensor("checkpoint." + name));
         var steps = resume.GetProperty("state_scalars").GetProperty("step").GetDouble();
-        optimizer.Restore(new Dictionary<string, Tensor>
+        var state = new Dictionary<string, Tensor> { ["first_moment"] = Flat("state.exp_avg."), ["second_moment"] = Flat("state.exp_avg_sq.") };
+        if (optimizer is Prodigy)
         {
-            ["first_moment"] = Flat("state.exp_avg."),
-            ["second_moment"] = Flat("state.exp_avg_sq."),
-            ["steps"] = full(Loop.Parameters.Segments.Count, (long)steps, ScalarType.Int64),
-        });
+            var scalars = resume.GetProperty("group_scalars");
+            (state["start"], state["distances"]) = (Flat("state.p0."), Flat("state.s."));
+            state["counts"] = tensor(new[] { "d", "d_max", "d_numerator", "k" }.Select(name => scalars.GetProperty(name).GetDouble()).ToArray());
+        }
+        else state["steps"] = full(Loop.Parameters.Segments.Count, (long)steps, ScalarType.Int64);
+        optimizer.Restore(state);
         Assert.Equal(resume.GetProperty("step").GetInt64(), resume.GetProperty("schedule_steps").GetInt64());
         Loop.Position = new LoopPosition(resume.GetProperty("step").GetInt64(), resume.GetProperty("micro_batches_consumed").GetInt64());
     }
@@ -111,6 +117,7 @@ internal sealed class TrajectoryRun : IDisposable
     public void Dispose()
     {
         optimizer.Dispose();
+        average?.Dispose();
         adapter.Dispose();
         conditioning.Dispose();
         unet.Dispose();
@@ -175,6 +182,13 @@ internal sealed class TrajectoryRun : IDisposable
         PredictionType = GoldenTraining.Text(config, "prediction") ?? "epsilon",
         RescaleBetasZeroSnr = zeroSnr,
     });
+
+    private static MovingAverage? Average(JsonElement json, TrainedParameters parameters)
+    {
+        if (json.ValueKind != JsonValueKind.Object) return null;
+        var rule = MovingAverageGoldenTests.Rule(json);
+        return new MovingAverage(parameters, GoldenTraining.Flag(json, "fixed") ? rule with { Warmup = AverageWarmup.None } : rule);
+    }
 
     private DenoisingLoss BuildLoss(JsonElement json)
     {

@@ -58,8 +58,15 @@ public class TrajectoryTests
 
     private static void AssertAdapter(GoldenCase golden, TrajectoryRun run)
     {
-        var actual = run.Named().ToDictionary(item => "final." + item.Name, item => item.Tensor);
-        var stored = golden.TensorInfos.Keys.Where(name => name.StartsWith("final.", StringComparison.Ordinal)).ToList();
+        using (run.Loop.UseForOutput(averaged: false)) AssertTensors(golden, run, "final.");
+        if (run.Loop.Average is null) return;
+        using (run.Loop.UseForOutput(averaged: true)) AssertTensors(golden, run, "ema.");
+    }
+
+    private static void AssertTensors(GoldenCase golden, TrajectoryRun run, string prefix)
+    {
+        var actual = run.Named().ToDictionary(item => prefix + item.Name, item => item.Tensor);
+        var stored = golden.TensorInfos.Keys.Where(name => name.StartsWith(prefix, StringComparison.Ordinal)).ToList();
         Assert.NotEmpty(stored);
         var (squares, count) = (0.0, 0L);
         var (relative, absolute) = Tolerance(golden, "tensors");
@@ -80,6 +87,7 @@ public class TrajectoryTests
     {
         if (!golden.Json.TryGetProperty("moved_abs_sums", out var sums)) return;
         var (relative, absolute) = Tolerance(golden, "moved_abs_sums");
+        using var output = run.Loop.UseForOutput(averaged: false);
         var actual = run.Named().ToDictionary(item => item.Name, item => (item.Tensor.detach() - start[item.Name]).to(ScalarType.Float64).abs().sum().item<double>());
         foreach (var sum in sums.EnumerateObject())
         {

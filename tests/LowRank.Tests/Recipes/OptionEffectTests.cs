@@ -9,6 +9,8 @@ namespace LowRank.Tests.Recipes;
 /// </summary>
 public sealed class OptionEffectTests : IDisposable
 {
+    private const string Adafactor = "training.optimizer='adafactor'", Constant = "training.schedule='constant'", Prodigy = "training.optimizer='prodigy'", One = "training.learning_rate=1", D0 = "training.d0=0.001";
+    private const string Average = "training.ema_decay=0.9", Power = "training.ema_warmup='power'", Rates = "training.rates=[{pattern = '**.to_q', learning_rate = 0.001}]";
     private const string Override = "adapter.overrides=[{pattern = '**.to_q', rank = 1}]";
 
     /// <summary>Key, its other value as TOML, and what must hold beside it for the key to matter (in both runs).</summary>
@@ -58,12 +60,37 @@ public sealed class OptionEffectTests : IDisposable
         ("training.warmup_steps", "2", []),
         ("training.cycles", "2", ["training.schedule='cosine-with-restarts'"]),
         ("training.power", "2", ["training.schedule='polynomial'"]),
+        ("training.min_lr_ratio", "0.5", []),
+        ("training.decay_steps", "3", ["training.schedule='warmup-stable-decay'"]),
+        ("training.timescale", "1", ["training.schedule='inverse-sqrt'"]),
+        ("training.pct_start", "0.7", ["training.schedule='one-cycle'"]),
+        ("training.step_rules", "\"1:1,0.1\"", ["training.schedule='piecewise-constant'", "training.step_rules='0.5'"]),
         ("training.optimizer", "\"sgd\"", []),
         ("training.beta1", "0.5", []),
         ("training.beta2", "0.5", []),
         ("training.epsilon", "0.1", []),
         ("training.weight_decay", "0.5", []),
         ("training.momentum", "0.1", ["training.optimizer='sgd'"]),
+        ("training.nesterov", "true", ["training.optimizer='sgd'"]),
+        ("training.relative_step", "true", [Adafactor, Constant, "training.learning_rate=0.0001"]),
+        ("training.warmup_init", "true", [Adafactor, Constant, "training.learning_rate=0.0001", "training.relative_step=true"]),
+        ("training.scale_parameter", "true", [Adafactor]),
+        ("training.clip_threshold", "0.1", [Adafactor]),
+        ("training.d0", "0.01", [Prodigy, One]),
+        ("training.d_coef", "1000", [Prodigy, One, D0]),
+        ("training.growth_rate", "1.001", [Prodigy, One, D0, "training.d_coef=1000"]),
+        ("training.use_bias_correction", "true", [Prodigy, One, D0]),
+        ("training.safeguard_warmup", "true", [Prodigy, One, D0, "training.d_coef=1000", "training.warmup_steps=2", Constant]),
+        ("training.loraplus_lr_ratio", "16", []),
+        ("training.rates", "[{pattern = \"**.to_q\", learning_rate = 0.001}]", []),
+        ("training.rates.pattern", "\"**.to_k\"", [Rates]),
+        ("training.rates.learning_rate", "0.02", [Rates]),
+        ("training.ema_decay", "0.9", []),
+        ("training.ema_warmup", "\"none\"", [Average]),
+        ("training.ema_inv_gamma", "9", [Average, Power]),
+        ("training.ema_power", "0.2", [Average, Power]),
+        ("training.ema_min_decay", "0.5", [Average]),
+        ("training.ema_start", "2", [Average]),
         ("training.max_gradient_norm", "0.0001", ["training.optimizer='sgd'"]),
         ("training.min_snr_gamma", "1", []),
         ("training.noise_offset", "0.5", []),
@@ -83,6 +110,7 @@ public sealed class OptionEffectTests : IDisposable
         ("preview.guidance", "1", ["preview.prompts=['a dog']"]),
         ("save.format", "\"peft\"", []),
         ("save.precision", "\"fp32\"", []),
+        ("save.ema", "false", [Average]),
         ("template", "\"style\"", []),
         ("token_norm", "0.4", []),
         ("tokens.token", "\"<s2>\"", ["template='object'"]),
@@ -116,7 +144,7 @@ public sealed class OptionEffectTests : IDisposable
     public void Every_key_changes_what_a_run_leaves(string key)
     {
         var (_, value, with) = Assert.Single(Changes, change => change.Key == key);
-        var set = key.Replace("data.", "data[0].", StringComparison.Ordinal).Replace("overrides.", "overrides[0].", StringComparison.Ordinal).Replace("tokens.", "tokens[0].", StringComparison.Ordinal);
+        var set = key.Replace("data.", "data[0].", StringComparison.Ordinal).Replace("overrides.", "overrides[0].", StringComparison.Ordinal).Replace("rates.", "rates[0].", StringComparison.Ordinal).Replace("tokens.", "tokens[0].", StringComparison.Ordinal);
         var row = RecipePage.Rows.Single(row => row.Path == key);
         var method = RecipePage.IsOfTokens(row.Section, row.Key) ? TrainingMethod.Pivotal : TrainingMethod.Lora;
         var before = Left(method, "before", with);

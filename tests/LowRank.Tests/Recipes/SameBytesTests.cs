@@ -72,6 +72,27 @@ public sealed class SameBytesTests : IDisposable
         Assert.Equal(expected, File.ReadAllBytes(result.Adapter));
     }
 
+    /// <summary>Where the file holds other weights than those that are trained: a save and a preview in between must not disturb these.</summary>
+    [Theory]
+    [InlineData(OptimizerKind.AdamwScheduleFree, 0)]
+    [InlineData(OptimizerKind.Prodigy, 0.9)]
+    public void Averaged_weights_resume_to_the_same_bytes(OptimizerKind optimizer, double decay)
+    {
+        TrainLoraOptions Averaged(string output)
+        {
+            var options = Options(output);
+            var rate = optimizer == OptimizerKind.Prodigy ? 1 : options.Training.LearningRate;
+            return options with { Training = options.Training with { Optimizer = optimizer, LearningRate = rate, Schedule = LearningRateShape.Constant, EmaDecay = decay } };
+        }
+        var expected = Train(Averaged("straight"));
+        var stopped = Averaged("stopped");
+        stopped = stopped with { Preview = stopped.Preview with { Every = 2 }, Training = stopped.Training with { SaveEvery = 1 } };
+        using var stop = new CancellationTokenSource();
+        TrainLora.Run(stopped, new StopAfter(3, stop), cancellation: stop.Token);
+        var result = TrainLora.Run(stopped, resume: true, cancellation: TestContext.Current.CancellationToken);
+        Assert.Equal(Weights(expected), Weights(File.ReadAllBytes(result.Adapter)));
+    }
+
     private TrainLoraOptions Options(string output) => new()
     {
         Model = "icons-64",

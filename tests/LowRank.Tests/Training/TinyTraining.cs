@@ -17,7 +17,8 @@ internal sealed record TinyOptions
     public double Dropout { get; init; }
     public double NoiseOffset { get; init; }
     public double MaxGradientNorm { get; init; } = 1;
-    public bool Sgd { get; init; }
+    public string Optimizer { get; init; } = "adamw";
+    public bool Average { get; init; }
     public long Seed { get; init; } = 5;
 }
 
@@ -33,6 +34,7 @@ internal sealed class TinyTraining : IDisposable
     private readonly TinyOptions options;
     private readonly AdapterSet adapter;
     private readonly IOptimizer optimizer;
+    private readonly MovingAverage? average;
     private readonly DenoisingLoss loss;
 
     public TinyTraining(TinyOptions options)
@@ -44,12 +46,33 @@ internal sealed class TinyTraining : IDisposable
         adapter = AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = denoiser },
             new AdapterOptions { Targets = ["all"], Rank = 2, Dropout = options.Dropout }, Streams["init"], CPU);
         adapter.DropoutStream = Streams["dropout"];
-        var parameters = TrainedParameters.Of(adapter, new ParameterGroup(1e-2, 0.01));
-        optimizer = options.Sgd ? new Sgd(parameters, momentum: 0.9) : new AdamW(parameters);
+        var training = Optimizers[options.Optimizer];
+        var parameters = TrainedParameters.Of(adapter, training.ParameterRates);
+        optimizer = training.MakeOptimizer(parameters);
+        if (options.Average) average = new MovingAverage(parameters, new MovingAverageRule(0.9));
         loss = new DenoisingLoss(schedule, PredictionType.Epsilon, new LossWeighting { MinSnrGamma = 5 }, Predict);
-        Loop = new TrainingLoop(optimizer, LearningRateSchedule.Of(LearningRateShape.Cosine, options.Steps, warmupSteps: 2),
-            new TrainingLoopOptions(options.Steps, options.Accumulation, options.MaxGradientNorm));
+        Loop = new TrainingLoop(optimizer, new ScheduleOptions(LearningRateShape.Cosine, options.Steps, WarmupSteps: 2).Make(),
+            new TrainingLoopOptions(options.Steps, options.Accumulation, options.MaxGradientNorm), average);
     }
+
+    /// <summary>Every optimizer, with the options that change what it keeps.</summary>
+    public static IReadOnlyDictionary<string, TrainingOptions> Optimizers { get; } = new Dictionary<string, TrainingOptions>
+    {
+        ["adamw"] = new() { LearningRate = 1e-2 },
+        ["adamw, two rates"] = new() { LearningRate = 1e-2, LoraplusLrRatio = 4 },
+        ["adamw8bit"] = new() { Optimizer = OptimizerKind.Adamw8bit, LearningRate = 1e-2 },
+        ["adam"] = new() { Optimizer = OptimizerKind.Adam, LearningRate = 1e-2 },
+        ["lion"] = new() { Optimizer = OptimizerKind.Lion, LearningRate = 1e-2 },
+        ["adafactor"] = new() { Optimizer = OptimizerKind.Adafactor, LearningRate = 1e-2, ScaleParameter = true },
+        ["adafactor, relative"] = new() { Optimizer = OptimizerKind.Adafactor, RelativeStep = true, WarmupInit = true, Beta1 = 0.9 },
+        ["came"] = new() { Optimizer = OptimizerKind.Came, LearningRate = 1e-2 },
+        ["prodigy"] = new() { Optimizer = OptimizerKind.Prodigy, LearningRate = 1, D0 = 1e-3, GrowthRate = 1.5 },
+        ["prodigy, safeguard"] = new() { Optimizer = OptimizerKind.Prodigy, LearningRate = 1, D0 = 1e-3, UseBiasCorrection = true, SafeguardWarmup = true },
+        ["adamw-schedule-free"] = new() { Optimizer = OptimizerKind.AdamwScheduleFree, LearningRate = 1e-2, WarmupSteps = 3 },
+        ["sgd"] = new() { Optimizer = OptimizerKind.Sgd, LearningRate = 1e-2 },
+        ["sgd, plain"] = new() { Optimizer = OptimizerKind.Sgd, LearningRate = 1e-2, Momentum = 0 },
+        ["sgd, nesterov"] = new() { Optimizer = OptimizerKind.Sgd, LearningRate = 1e-2, Nesterov = true },
+    };
 
     public RandomStreams Streams { get; }
 
@@ -89,6 +112,7 @@ internal sealed class TinyTraining : IDisposable
     public void Dispose()
     {
         optimizer.Dispose();
+        average?.Dispose();
         adapter.Dispose();
         Streams.Dispose();
         denoiser.Dispose();

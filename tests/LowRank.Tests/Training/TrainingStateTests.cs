@@ -10,35 +10,46 @@ public class TrainingStateTests
     /// <summary>N steps at a stretch equal k steps, a save, everything anew, a restore and the other N − k steps: the same bytes of adapter and state.</summary>
     [Fact]
     public void A_resumed_run_ends_in_the_same_bytes_as_an_uninterrupted_one() =>
-        Gen.Select(Gen.Int[0, 6], Gen.Int[1, 3], Gen.Bool, Gen.Bool, Gen.Bool, Gen.Long[0, 1000]).Sample((stopped, accumulation, dropout, offset, sgd, seed) =>
+        Gen.Select(Gen.Int[0, 6], Gen.Int[1, 3], Gen.Bool, Gen.Bool, Gen.Long[0, 1000]).Sample((stopped, accumulation, dropout, offset, seed) =>
+            AssertResumes(stopped, new TinyOptions { Steps = 6, Accumulation = accumulation, Dropout = dropout ? 0.3 : 0, NoiseOffset = offset ? 0.1 : 0, Seed = seed }),
+            iter: 12, threads: 1);
+
+    public static TheoryData<string, bool> Optimizers => [.. TinyTraining.Optimizers.Keys.SelectMany(name => new TheoryDataRow<string, bool>[] { new(name, false), new(name, true) })];
+
+    [Theory, MemberData(nameof(Optimizers))]
+    public void Every_optimizer_goes_on_with_the_same_bytes_with_a_moving_average_and_without(string optimizer, bool average)
+    {
+        foreach (var stopped in new[] { 0, 1, 4 }) AssertResumes(stopped, new TinyOptions { Steps = 6, Optimizer = optimizer, Average = average });
+    }
+
+    private static void AssertResumes(int stopped, TinyOptions options)
+    {
+        using var folder = new TemporaryFolder();
+        using var straight = new TinyTraining(options);
+        straight.StepTo(6);
+        using var straightState = straight.State();
+        straightState.Save(folder.Path("straight"));
+
+        using (var first = new TinyTraining(options))
         {
-            var options = new TinyOptions { Steps = 6, Accumulation = accumulation, Dropout = dropout ? 0.3 : 0, NoiseOffset = offset ? 0.1 : 0, Sgd = sgd, Seed = seed };
-            using var folder = new TemporaryFolder();
-            using var straight = new TinyTraining(options);
-            straight.StepTo(6);
-            using var straightState = straight.State();
-            straightState.Save(folder.Path("straight"));
+            first.StepTo(stopped);
+            using var saved = first.State();
+            saved.Save(folder.Path("resumed"));
+        }
+        using var second = new TinyTraining(options);
+        using var found = TrainingState.OpenNewest(folder.Path("resumed"))!;
+        Assert.Equal((stopped, stopped * options.Accumulation), (found.Position.Step, found.Position.MicroBatches));
+        found.Restore(second.Loop, second.Streams);
+        second.StepTo(6);
+        using var secondState = second.State();
+        secondState.Save(folder.Path("resumed"));
 
-            using (var first = new TinyTraining(options))
-            {
-                first.StepTo(stopped);
-                using var saved = first.State();
-                saved.Save(folder.Path("resumed"));
-            }
-            using var second = new TinyTraining(options);
-            using var found = TrainingState.OpenNewest(folder.Path("resumed"))!;
-            Assert.Equal((stopped, stopped * accumulation), (found.Position.Step, found.Position.MicroBatches));
-            found.Restore(second.Loop, second.Streams);
-            second.StepTo(6);
-            using var secondState = second.State();
-            secondState.Save(folder.Path("resumed"));
-
-            TensorAssert.Equal(straight.Loop.Parameters.Values, second.Loop.Parameters.Values);
-            foreach (var name in new[] { "tensors.safetensors", "state.json" })
-            {
-                Assert.Equal(File.ReadAllBytes(Path.Combine(folder.Path("straight"), "step-000006", name)), File.ReadAllBytes(Path.Combine(folder.Path("resumed"), "step-000006", name)));
-            }
-        }, iter: 12, threads: 1);
+        TensorAssert.Equal(straight.Loop.Parameters.Values, second.Loop.Parameters.Values);
+        foreach (var name in new[] { "tensors.safetensors", "state.json" })
+        {
+            Assert.Equal(File.ReadAllBytes(Path.Combine(folder.Path("straight"), "step-000006", name)), File.ReadAllBytes(Path.Combine(folder.Path("resumed"), "step-000006", name)));
+        }
+    }
 
     [Fact]
     public void Only_the_newest_states_are_kept()
