@@ -6,7 +6,6 @@ using LowRank.Models;
 using LowRank.Models.Layers;
 using LowRank.Testing;
 using LowRank.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;
