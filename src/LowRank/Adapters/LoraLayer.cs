@@ -77,25 +77,23 @@ public sealed class LoraLayer
     {
         using var scope = NewDisposeScope();
         var wide = output.dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
-        var x = input.to(wide);
-        if (dropout > 0 && numbers is not null) x = x.mul(Mask(x, numbers(this, x.shape)));
-        var (down, up) = (Down.to(wide), Up.to(wide));
-        var sum = shape.IsConvolution ? AddConvolution(x, output.to(wide), down, up, factor) : AddLinear(x, output, down, up, factor);
-        return sum.to(output.dtype).MoveToOuterDisposeScope();
+        var x = dropout > 0 && numbers is not null ? input.to(wide).mul(Mask(input.to(wide), numbers(this, input.shape))) : input;
+        if (!shape.IsConvolution) return AddLinear(x, output, wide, factor).MoveToOuterDisposeScope();
+        return AddConvolution(x.to(wide), output.to(wide), Down.to(wide), Up.to(wide), factor).to(output.dtype).MoveToOuterDisposeScope();
     }
 
-    /// <summary>One product into the output instead of product, scaling and sum: y is read and written once. Works in the type of <paramref name="x"/>.</summary>
-    private static Tensor AddLinear(Tensor x, Tensor y, Tensor down, Tensor up, float factor)
+    /// <summary>One product into the output instead of product, scaling and sum: y is read and written once.</summary>
+    private Tensor AddLinear(Tensor x, Tensor y, ScalarType wide, float factor)
     {
-        var hidden = x.reshape(-1, x.shape[^1]).mm(down.t());        // (N, r)
-        var rows = y.reshape(-1, y.shape[^1]);                       // (N, out)
-        var wide = up.t().contiguous();                              // (r, out): for the products of backward long rows are three times as fast as short ones
-        // a cast makes a tensor of our own, which may change in place; the base's own output may not
-        var sum = y.dtype == x.dtype ? rows.addmm(hidden, wide, 1f, factor) : rows.to(x.dtype).addmm_(hidden, wide, 1f, factor);
-        return sum.view(y.shape);
+        var (inputs, outputs) = (x.reshape(-1, x.shape[^1]), y.reshape(-1, y.shape[^1]));   // (N, in), (N, out)
+        if (y.dtype != wide) return RoundedSum.apply(inputs, outputs, Down, Up, factor, x.requires_grad).view(y.shape);
+        var (down, up) = (Down.to(wide), Up.to(wide));
+        var hidden = inputs.to(wide).mm(down.t());   // (N, r)
+        var rows = up.t().contiguous();              // (r, out): for the products of backward long rows are three times as fast as short ones
+        return outputs.addmm(hidden, rows, 1f, factor).view(y.shape);
     }
 
-    /// <summary>The same for a convolution. (One product as above would need a batched addmm, which TorchSharp 0.107 calls with its arguments in the wrong order.)</summary>
+    /// <summary>Product, scaling and sum in the type of <paramref name="x"/>. (One product as above would need a batched addmm, which TorchSharp 0.107 calls with its arguments in the wrong order.)</summary>
     private Tensor AddConvolution(Tensor x, Tensor y, Tensor down, Tensor up, float factor)
     {
         var hidden = functional.conv2d(x, down, null, shape.Stride, shape.Padding, shape.Dilation);   // (B, r, H', W')

@@ -6,13 +6,14 @@ namespace LowRank.Models.Layers;
 /// <summary>Scaled dot-product attention on flat channels (Vaswani et al. 2017, eq. 1).</summary>
 internal static class Attention
 {
-    /// <summary>Up to this many keys it is faster to keep the probabilities for backward than to make them again: 9.4 ms against 13.7 for 4096 queries and 77 keys (bench/RESULTS.md).</summary>
+    /// <summary>Up to this many keys it is faster to keep the probabilities for backward than to make them again: 7.5 ms against 11.8 for 4096 queries and 77 keys (bench/RESULTS.md).</summary>
     private const long ShortKeys = 256;
 
     /// <summary>
     /// softmax(q kᵀ / √d) v for each head, heads split from and joined to the channels; d = C / heads.
     /// On a CPU the engine's fused kernel is no faster in bfloat16 than in float32, so there bfloat16 goes by plain products: for the 4096 pixels
-    /// of Stable Diffusion 1.5 forward and backward take 240 ms instead of 404 (bench/RESULTS.md). Their scores are rounded to bfloat16.
+    /// of Stable Diffusion 1.5 forward and backward take 206 ms instead of 397 (bench/RESULTS.md). Their scores are rounded to bfloat16.
+    /// In float32 the fused kernel is the fastest: 517 ms against 670 in tiles.
     /// </summary>
     /// <param name="query">(B, L, C).</param>
     /// <param name="key">(B, S, C).</param>
@@ -34,7 +35,7 @@ internal static class Attention
 
     private static Tensor SplitHeads(Tensor x, int heads) => x.unflatten(2, heads, -1).transpose(1, 2);
 
-    private static Tensor Plain(Tensor q, Tensor k, Tensor v)
+    internal static Tensor Plain(Tensor q, Tensor k, Tensor v)
     {
         var scores = matmul(q * (1 / Math.Sqrt(q.size(-1))), k.transpose(-1, -2));   // (B, heads, L, S)
         return matmul(softmax(scores, -1), v);
