@@ -80,8 +80,7 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         return () =>
         {
             var batch = loader.Next()!;
-            using var quiet = no_grad();
-            return With(batch.Plan, family.EncodeImages(batch.ToTensor(), null));
+            return With(batch.Plan, EncodePixels(batch));
         };
     }
 
@@ -98,6 +97,12 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
             if (!told.Add(caption) || family.CutText(caption) is not { } cut) continue;
             events.Report(new RunWarning($"a caption is longer than the model's {family.PromptLength} tokens; cut away: {cut}; of {image.Path}"));
         }
+    }
+
+    private Tensor EncodePixels(Batch batch)
+    {
+        using var quiet = no_grad();
+        return family.EncodeImages(batch.ToTensor(), null);
     }
 
     private EncodedBatch With(PlannedBatch plan, Tensor latents)

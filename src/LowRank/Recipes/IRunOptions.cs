@@ -62,7 +62,8 @@ internal static class RunOptions
     /// <summary>Problems of what the recipes share.</summary>
     /// <param name="options">The recipe.</param>
     /// <param name="method">The method whose record it is.</param>
-    public static IEnumerable<string> Problems(IRunOptions options, TrainingMethod method)
+    /// <param name="own">Problems of the method's own tables, which stand between data and training.</param>
+    public static IEnumerable<string> Problems(IRunOptions options, TrainingMethod method, IEnumerable<string> own)
     {
         if (options.Method != method) yield return $"method: {RecipeFile.Word(options.Method.ToString())}; these are the options of {RecipeFile.Word(method.ToString())}";
         if (string.IsNullOrWhiteSpace(options.Model)) yield return "model: empty; must be icons-64 or a model folder";
@@ -72,6 +73,7 @@ internal static class RunOptions
         {
             foreach (var problem in options.Data[i].Validate()) yield return $"data[{i}].{problem}";
         }
+        foreach (var problem in own) yield return problem;
         foreach (var problem in options.Training.Validate()) yield return "training." + problem;
         foreach (var problem in options.Preview.Validate()) yield return "preview." + problem;
     }

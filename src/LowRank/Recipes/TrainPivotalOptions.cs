@@ -64,11 +64,13 @@ public sealed record TrainPivotalOptions : IRunOptions
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate() =>
     [
-        .. RunOptions.Problems(this, TrainingMethod.Pivotal),
-        .. TokenTraining.Problems(Tokens, Template, TokenNorm),
+        .. RunOptions.Problems(this, TrainingMethod.Pivotal,
+        [
+            .. TokenTraining.Problems(Tokens, Template, TokenNorm),
+            .. Inversion.Validate().Select(problem => "inversion." + problem),
+            .. Adapter.Validate().Select(problem => "adapter." + problem),
+        ]),
         .. TokenTraining.Problems(Training, withAdapter: true),
-        .. Inversion.Validate().Select(problem => "inversion." + problem),
-        .. Adapter.Validate().Select(problem => "adapter." + problem),
     ];
 
     int IRunOptions.TotalSteps => Inversion.Steps + Training.Steps;

@@ -51,7 +51,8 @@ public sealed record TrainTextualInversionOptions : IRunOptions
     public static TrainTextualInversionOptions Read(string path, IReadOnlyList<string>? settings = null, string? output = null) => RunOptions.Read<TrainTextualInversionOptions>(path, settings, output);
 
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
-    public IReadOnlyList<string> Validate() => [.. RunOptions.Problems(this, TrainingMethod.TextualInversion), .. TokenTraining.Problems(Tokens, Template, TokenNorm), .. TokenTraining.Problems(Training, withAdapter: false)];
+    public IReadOnlyList<string> Validate() =>
+        [.. RunOptions.Problems(this, TrainingMethod.TextualInversion, TokenTraining.Problems(Tokens, Template, TokenNorm)), .. TokenTraining.Problems(Training, withAdapter: false)];
 
     int IRunOptions.TotalSteps => Training.Steps;
 

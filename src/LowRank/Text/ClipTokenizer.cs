@@ -105,8 +105,9 @@ internal sealed class ClipTokenizer
         List<byte> bytes = [];
         foreach (var id in ids)
         {
-            if (added.Any(token => id > token.Id && id < token.Id + token.Vectors)) continue;   // the rest of a token with several vectors
-            var written = added.FirstOrDefault(token => token.Id == id)?.Text ?? cutRaw.FirstOrDefault(token => token.Id == id).Text;
+            var of = added.FirstOrDefault(token => id >= token.Id && id < token.Id + token.Vectors);
+            if (of is not null && id > of.Id && bytes.Count > 0) continue;   // the rest of a token with several vectors
+            var written = of?.Text ?? cutRaw.FirstOrDefault(token => token.Id == id).Text;
             if (written is null) vocabulary.Decode(id, bytes);
             else bytes.AddRange(Encoding.UTF8.GetBytes(written + ' '));
         }

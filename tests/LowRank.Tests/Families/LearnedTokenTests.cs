@@ -78,7 +78,7 @@ public class LearnedTokenTests
         using var family = FamilyDetector.Open(Pipeline("sd1"));
         using var scope = NewDisposeScope();
         Assert.Equal(
-            $"the vectors of <s1> are [2, 20], but text_encoder of this model has vectors of 24: they were learned on another base model; in {Pipeline("sd1")}/text_encoder/config.json",
+            $"the vectors of <s1> are [2,20], but text_encoder of this model has vectors of 24: they were learned on another base model; in {Pipeline("sd1")}/text_encoder/config.json",
             Assert.Throws<OptionsException>(() => family.Place([Token("<s1>", ("text_encoder", ones(2, 20)))])).Message);
         Assert.Equal(
             "the token <s1> has vectors for text_encoder_2, which Stable Diffusion 1 does not have: they were learned on another base model",

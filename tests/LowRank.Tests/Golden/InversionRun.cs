@@ -57,7 +57,7 @@ internal sealed class InversionRun : IDisposable
     public Tensor TokenGradients => gradients.narrow(0, adapterLength, gradients.numel() - adapterLength);
 
     /// <summary>The table as the model has it, and as the optimizer saw it.</summary>
-    public bool TableIsUntouched(Tensor before) => text.TokenTable.eq(before).all().item<bool>() && TableValues.eq(before.flatten()).all().item<bool>();
+    public bool TableIsUntouched(Tensor before) => text.TokenTable.eq(before).all().item<bool>() && TableValues.eq(before).all().item<bool>();
 
     public Tensor Table => text.TokenTable;
 

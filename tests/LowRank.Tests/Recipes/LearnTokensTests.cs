@@ -50,7 +50,7 @@ public sealed class LearnTokensTests : IDisposable
         var alone = Assert.Single(result.Embeddings);
         Assert.Equal(Path.Combine(run.Output, "embeddings", "s1.safetensors"), alone);
         Assert.Equal(TinyRun.Tensors(result.Adapter).Values, TinyRun.Tensors(alone).Values);
-        Assert.Equal(["<s1> [2, 24]"], InspectAdapter.Run(alone).Embeddings);
+        Assert.Equal(["<s1> [2,24]"], InspectAdapter.Run(alone).Embeddings);
         Assert.Equal("<s1>", InspectAdapter.Run(alone).Metadata["lowrank.token"]);
     }
 

@@ -28,7 +28,7 @@ public class PlaceholderTokensTests
     public void What_is_cut_of_a_prompt_is_told_with_the_token_as_a_word()
     {
         With(("<tango>", 3)).EncodePadded("heart <tango> heart", 4, out var cut);
-        Assert.Equal((4, "<tango> heart"), (cut!.Tokens, cut.Text.Replace("  ", " ", StringComparison.Ordinal)));
+        Assert.Equal((3, "<tango> heart"), (cut!.Tokens, cut.Text));
     }
 
     [Fact]
