@@ -11,7 +11,8 @@ internal sealed record PlannedBatch(IReadOnlyList<Sample> Samples, SamplerState?
 /// <summary>What one forward pass receives: pictures of one size with their captions, in managed memory.</summary>
 /// <param name="Plan">The samples, and where the sampler stood.</param>
 /// <param name="Pixels">(B, height, width, 3) bytes, as decoded: a quarter of the memory that floats would take on their way to the training thread.</param>
-internal sealed record Batch(PlannedBatch Plan, byte[] Pixels)
+/// <param name="Masks">(B, height, width) bytes, white where a picture has no mask of its own; null where none has one.</param>
+internal sealed record Batch(PlannedBatch Plan, byte[] Pixels, byte[]? Masks = null)
 {
     /// <summary>One use of a picture each.</summary>
     public IReadOnlyList<Sample> Samples => Plan.Samples;
@@ -21,6 +22,14 @@ internal sealed record Batch(PlannedBatch Plan, byte[] Pixels)
 
     /// <summary>The texts, one a picture.</summary>
     public IReadOnlyList<string> Captions => [.. Samples.Select(sample => sample.Caption)];
+
+    /// <summary>The masks as a tensor that the caller owns: (B, 1, height, width) float32 on the CPU, 0 to 1; null where no picture has one. On the training thread only.</summary>
+    public Tensor? MasksToTensor()
+    {
+        if (Masks is null) return null;
+        using var scope = NewDisposeScope();
+        return tensor(Masks, [Samples.Count, 1, Size.Height, Size.Width]).to(ScalarType.Float32).div_(255).MoveToOuterDisposeScope();
+    }
 
     /// <summary>The pixels as a tensor that the caller owns: (B, 3, height, width) float32 on the CPU, value / 127.5 - 1, so in [-1, 1]. On the training thread only.</summary>
     public Tensor ToTensor()

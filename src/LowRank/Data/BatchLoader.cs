@@ -38,12 +38,16 @@ internal sealed class BatchLoader : IDisposable
         var size = plan.Samples[0].Placement.Size;
         var each = checked((int)(3 * size.Pixels));
         var pixels = new byte[each * plan.Samples.Count];
+        var masks = plan.Samples.Any(sample => sample.Image.Mask is not null) ? new byte[pixels.Length / 3] : null;
+        masks?.AsSpan().Fill(255);
         for (var i = 0; i < plan.Samples.Count; i++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            Pixels(plan.Samples[i]).CopyTo(pixels, each * i);
+            var sample = plan.Samples[i];
+            Read(sample.Image.Path, content => ResizeCrop.Load(content, sample.Placement).Pixels).CopyTo(pixels, each * i);
+            if (sample.Image.Mask is { } mask) Read(mask.Path, content => ResizeCrop.LoadMask(content, sample.Placement, mask.Alpha)).CopyTo(masks!, each / 3 * i);
         }
-        return new Batch(plan, pixels);
+        return new Batch(plan, pixels, masks);
     }
 
     /// <summary>Waits for what is being read, and drops it.</summary>
@@ -64,15 +68,15 @@ internal sealed class BatchLoader : IDisposable
         stop.Dispose();
     }
 
-    private static byte[] Pixels(Sample sample)
+    private static byte[] Read(string path, Func<byte[], byte[]> pixels)
     {
         try
         {
-            return ResizeCrop.Load(File.ReadAllBytes(sample.Image.Path), sample.Placement).Pixels;
+            return pixels(File.ReadAllBytes(path));
         }
-        catch (Exception error) when (error is ImageDefectException or IOException or UnauthorizedAccessException)
+        catch (Exception error) when (error is ImageDefectException or InvalidOperationException or IOException or UnauthorizedAccessException)
         {
-            throw new DatasetException($"picture changed after it was checked: {sample.Image.Path}\n  {error.Message}", error);
+            throw new DatasetException($"picture changed after it was checked: {path}\n  {error.Message}", error);
         }
     }
 }

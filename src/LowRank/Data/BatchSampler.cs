@@ -21,6 +21,9 @@ internal sealed record SamplerOptions
     /// <summary>Micro-batches to a step; 1 or more. Only tells captions which step they are used in.</summary>
     public int Accumulation { get; init; } = 1;
 
+    /// <summary>Whether each batch is half pictures to learn, half prior ones; <see cref="BatchSize"/> is even then, and every bucket has prior pictures.</summary>
+    public bool PairPriors { get; init; }
+
     /// <summary>Steps of the run; only for caption warm-up given as a share.</summary>
     public required int MaxSteps { get; init; }
 }
@@ -53,7 +56,8 @@ internal sealed class BatchSampler
         cropDraws = new StreamDraws(streams["crop"]);
         captionDraws = new StreamDraws(streams["caption"]);
         epochStart = StateOf("shuffle");
-        BatchesPerEpoch = images.GroupBy(image => image.Choice.Bucket).Sum(bucket => (bucket.Sum(image => image.Repeats) + options.BatchSize - 1) / options.BatchSize);
+        var (counted, size) = options.PairPriors ? (images.Where(image => !image.Options.Prior), options.BatchSize / 2) : (images, options.BatchSize);
+        BatchesPerEpoch = counted.GroupBy(image => image.Choice.Bucket).Sum(bucket => (bucket.Sum(image => image.Repeats) + size - 1) / size);
     }
 
     /// <summary>Micro-batches in every epoch.</summary>
@@ -104,9 +108,18 @@ internal sealed class BatchSampler
         var batches = draws.Permutation(uses.Length).Select(at => uses[at])
             .GroupBy(index => images[index].Choice.Bucket)
             .OrderBy(bucket => bucket.Key.Width).ThenBy(bucket => bucket.Key.Height)
-            .SelectMany(bucket => bucket.Chunk(options.BatchSize))
+            .SelectMany(bucket => options.PairPriors ? Paired([.. bucket]) : bucket.Chunk(options.BatchSize))
             .ToList();
         return [.. draws.Permutation(batches.Count).Select(at => batches[at])];
+    }
+
+    /// <summary>Batches of one bucket that hold as many prior pictures, behind, as others; prior pictures go round.</summary>
+    private IEnumerable<int[]> Paired(int[] bucket)
+    {
+        var priors = Array.FindAll(bucket, index => images[index].Options.Prior);
+        var next = 0;
+        return Array.FindAll(bucket, index => !images[index].Options.Prior).Chunk(options.BatchSize / 2)
+            .Select(chunk => (int[])[.. chunk, .. chunk.Select(_ => priors[next++ % priors.Length])]);
     }
 
     private Sample Draw(TrainingImage image, CaptionMoment moment)

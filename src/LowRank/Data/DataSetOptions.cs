@@ -98,6 +98,24 @@ public sealed record DataSetOptions
     /// <summary>Whether pictures smaller than their bucket are enlarged. If not, they make smaller buckets of their own.</summary>
     public bool Enlarge { get; init; } = true;
 
+    /// <summary>
+    /// Where masks come from, white where a picture counts: they weigh the loss (<c>[loss] unmasked_weight</c> and others). A picture without one is skipped.
+    /// Masks have the size of their picture, and are resized, cut and mirrored with it.
+    /// </summary>
+    public MaskSource Mask { get; init; }
+
+    /// <summary>Folder of the masks with <see cref="Mask"/> folder: files of the same name, or of that name with .png.</summary>
+    public string? MaskFolder { get; init; }
+
+    /// <summary>
+    /// Whether these are prior pictures: others of the class, with its plain words, that keep the model from forgetting what the class is.
+    /// They are repeated, or left out, until they are as many as all other pictures.
+    /// </summary>
+    public bool Prior { get; init; }
+
+    /// <summary>How much each picture of this set counts in the loss; above 0.</summary>
+    public double LossWeight { get; init; } = 1;
+
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate()
     {
@@ -115,6 +133,8 @@ public sealed record DataSetOptions
         Check(TagDropout is >= 0 and <= 1, $"tag_dropout: {TagDropout}; must be from 0 to 1");
         Check(TokenWarmupSteps is >= 0 and < double.PositiveInfinity, $"token_warmup_steps: {TokenWarmupSteps}; must be a number of steps, or a share of the run below 1");
         Check(TokenWarmupMin >= 1, $"token_warmup_min: {TokenWarmupMin}; must be 1 or more");
+        Check((Mask == MaskSource.Folder) == (MaskFolder is not null), $"mask_folder: {MaskFolder ?? "not set"}; goes with mask = \"folder\"");
+        Check(LossWeight is > 0 and < double.PositiveInfinity, $"loss_weight: {LossWeight}; must be a number above 0");
         Check(Enum.IsDefined(Crop), $"crop: {Crop}; must be centre or random");
         CheckCaption(Check);
         CheckSizes(Check);

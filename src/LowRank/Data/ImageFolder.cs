@@ -20,7 +20,7 @@ internal static class ImageFolder
     private sealed record Candidate(string Path, string RelativePath, int Repeats, string ClassWords);
 
     /// <summary>What became of a candidate: a picture, or a reason.</summary>
-    private sealed record Outcome(TrainingImage? Image, bool HasOwnCaption, string? SkippedBecause, string? Warning);
+    private sealed record Outcome(TrainingImage? Image, bool HasOwnCaption, string? SkippedBecause, string? Warning, string? Misfit = null);
 
     /// <summary>Reads the folder.</summary>
     /// <param name="options">Valid options.</param>
@@ -39,6 +39,7 @@ internal static class ImageFolder
         var outcomes = new Outcome[candidates.Count];
         Parallel.For(0, candidates.Count, new ParallelOptions { CancellationToken = cancellationToken, MaxDegreeOfParallelism = Environment.ProcessorCount },
             index => outcomes[index] = Examine(candidates[index], captions[index], options, buckets));
+        if (outcomes.Any(outcome => outcome.Misfit is not null)) throw new DatasetException(Misfits(options, [.. outcomes.Select(outcome => outcome.Misfit).OfType<string>()]));
         var images = outcomes.Select(outcome => outcome.Image).OfType<TrainingImage>().ToList();
         List<SkippedFile> skipped = [.. candidates.Zip(outcomes).Where(item => item.Second.SkippedBecause is not null).Select(item => new SkippedFile(item.First.RelativePath, item.Second.SkippedBecause!))];
         if (images.Count == 0) throw new DatasetException(NothingLeft(options, skipped));
@@ -63,7 +64,7 @@ internal static class ImageFolder
     {
         var candidates = new List<Candidate>();
         Add(options.Folder, options.Repeats, "");
-        foreach (var folder in Directory.GetDirectories(options.Folder).Where(IsVisible).Order(StringComparer.Ordinal))
+        foreach (var folder in Directory.GetDirectories(options.Folder).Where(folder => IsVisible(folder) && !IsMaskFolder(folder, options)).Order(StringComparer.Ordinal))
         {
             var name = Path.GetFileName(folder);
             var repeat = RepeatFolder.Parse(name);
@@ -75,6 +76,8 @@ internal static class ImageFolder
             else if (repeat is not null) Add(folder, options.Repeats * repeat.Value.Repeats, repeat.Value.ClassWords);
             else warnings.Add($"folder {name} is left out: its name does not begin with a number of repeats");
         }
+        var masks = candidates.RemoveAll(candidate => PictureMask.IsMask(candidate.Path));
+        if (masks > 0 && options.Mask != MaskSource.Sidecar) warnings.Add(string.Create(CultureInfo.InvariantCulture, $"{masks} masks (name.mask.png) are left out; mask = \"sidecar\" uses them"));
         return candidates;
 
         int Add(string folder, int repeats, string classWords)
@@ -85,6 +88,9 @@ internal static class ImageFolder
             return candidates.Count - before;
         }
     }
+
+    private static bool IsMaskFolder(string folder, DataSetOptions options) =>
+        options.MaskFolder is not null && Path.GetFullPath(folder) == Path.TrimEndingDirectorySeparator(Path.GetFullPath(options.MaskFolder));
 
     private static bool IsVisible(string path) => !Path.GetFileName(path).StartsWith('.');
 
@@ -158,6 +164,7 @@ internal static class ImageFolder
             if (buckets.Select(header.Size) is not { } choice) return Skip($"{header.Size} is too small for a bucket, and enlarge is false");
             var image = new TrainingImage
             {
+                Mask = options.Mask == MaskSource.None ? null : PictureMask.Find(candidate.Path, content, header.Size, options),
                 Path = candidate.Path,
                 ContentHash = Convert.ToHexStringLower(SHA256.HashData(content)),
                 Caption = options.Wildcards ? string.Join('\n', caption.Lines) : caption.Lines[0],
@@ -174,6 +181,10 @@ internal static class ImageFolder
         {
             return Skip(defect.Message);
         }
+        catch (DatasetException misfit)
+        {
+            return new Outcome(null, false, null, null, misfit.Message);
+        }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
             return Skip($"cannot be read: {error.Message}");
@@ -185,6 +196,9 @@ internal static class ImageFolder
         var factors = images.Select(image => (double)image.Choice.Resized.Width / image.Size.Width).Where(factor => factor > 1.001).ToList();
         return factors.Count == 0 ? null : string.Create(CultureInfo.InvariantCulture, $"{factors.Count} of {images.Count} pictures are smaller than their bucket and are enlarged, up to {factors.Max():0.0} times");
     }
+
+    private static string Misfits(DataSetOptions options, List<string> misfits) =>
+        $"masks in {options.MaskFolder ?? options.Folder} that do not fit their pictures\n  {FirstTen(misfits, "\n  ")}\n  try         masks of exactly their picture's size: they are resized, cut and mirrored together";
 
     private static string NoFolder(string folder)
     {

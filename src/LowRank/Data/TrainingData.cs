@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using LowRank.Foundation;
@@ -30,8 +31,40 @@ internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataRep
             }
         }
         if (problems.Count > 0) throw new DatasetException(string.Join('\n', problems));
+        BalancePriors(scans);
         return new TrainingData([.. scans.SelectMany(scan => scan.Images)], new DataReport([.. scans.Select(scan => scan.Report)]));
     }
+
+    /// <summary>Gives prior pictures the repeats that make them as many as the others; those that are not needed go, and the report says so.</summary>
+    private static void BalancePriors(List<ImageFolder.Scan> scans)
+    {
+        var priors = scans.SelectMany(scan => scan.Images).Where(image => image.Options.Prior).ToList();
+        var repeats = new Queue<int>(PriorImages.Balance(scans.SelectMany(scan => scan.Images).Where(image => !image.Options.Prior).Sum(image => image.Repeats), [.. priors.Select(image => image.Repeats)]));
+        for (var i = 0; i < scans.Count; i++)
+        {
+            var (images, report) = (scans[i].Images, scans[i].Report);
+            if (!images.Any(image => image.Options.Prior)) continue;
+            List<TrainingImage> kept = [.. images.Select(image => image with { Repeats = repeats.Dequeue() }).Where(image => image.Repeats > 0)];
+            var left = images.Count - kept.Count;
+            scans[i] = new ImageFolder.Scan(kept, report with
+            {
+                Uses = kept.Sum(image => image.Repeats),
+                Warnings = left == 0 ? report.Warnings : [.. report.Warnings, string.Create(CultureInfo.InvariantCulture, $"{left} of {images.Count} prior pictures are not needed: there are as many without them as of the other pictures")],
+            });
+        }
+    }
+
+    /// <summary>Refuses data whose batches cannot be half prior pictures, half others.</summary>
+    /// <exception cref="DatasetException">A bucket holds pictures to learn and no prior picture.</exception>
+    public void RequirePriorsInEveryBucket()
+    {
+        var without = Images.GroupBy(image => image.Choice.Bucket).Where(bucket => bucket.All(image => !image.Options.Prior)).Select(bucket => bucket.Key.ToString()).Order(StringComparer.Ordinal).ToList();
+        if (without.Count == 0) return;
+        throw new DatasetException($"prior_rule = \"two-means\" needs prior pictures in every bucket; there are none in {string.Join(", ", without)}\n  try         buckets = false in every [[data]] table, more prior pictures, or prior_rule = \"per-sample\"");
+    }
+
+    /// <summary>Whether some pictures have masks.</summary>
+    public bool HasMasks => Images.Any(image => image.Mask is not null);
 
     /// <summary>Every picture of the run as it can be encoded ahead: each cut from the middle, and mirrored where its data set mirrors; equal ones once.</summary>
     /// <exception cref="InvalidOperationException">A data set cuts at random, so that there is nothing to encode ahead.</exception>
@@ -39,14 +72,14 @@ internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataRep
     {
         if (Images.Any(image => image.Options.Crop == CropMode.Random)) throw new InvalidOperationException("pictures that are cut at random cannot be encoded ahead");
         return [.. Images.SelectMany(image => image.Options.Flip ? [image.Centre(false), image.Centre(true)] : new[] { image.Centre(false) }, (image, placement) => new Sample(image, placement, ""))
-            .DistinctBy(sample => sample.Key)];
+            .DistinctBy(sample => (sample.Key, sample.MaskKey))];
     }
 
     /// <summary>Changes with every picture, caption and use: SHA-256 in hexadecimal.</summary>
     public string Fingerprint()
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var image in Images) hash.AppendData(Encoding.UTF8.GetBytes($"{image.ContentHash}\0{image.Caption}\0{image.Repeats}\0"));
+        foreach (var image in Images) hash.AppendData(Encoding.UTF8.GetBytes($"{image.ContentHash}\0{image.Caption}\0{image.Repeats}\0{image.Mask?.ContentHash}\0"));
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }

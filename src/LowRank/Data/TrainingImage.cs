@@ -21,6 +21,9 @@ internal sealed record TrainingImage
     /// <summary>Bucket, and size before the cut.</summary>
     public required BucketChoice Choice { get; init; }
 
+    /// <summary>Its mask; null where its data set has none.</summary>
+    public PictureMask? Mask { get; init; }
+
     /// <summary>Uses in an epoch; 1 or more.</summary>
     public required int Repeats { get; init; }
 
@@ -40,8 +43,13 @@ internal sealed record Sample(TrainingImage Image, Placement Placement, string C
     /// <summary>
     /// Names the pixels, so that what is computed from them can be kept: equal keys mean equal pixels, also in other folders and runs. Fit for a file name.
     /// </summary>
-    public string Key => string.Create(CultureInfo.InvariantCulture,
-        $"{Image.ContentHash[..32]}-{Placement.Resized.Width}x{Placement.Resized.Height}-{Placement.Left}.{Placement.Top}-{Placement.Size.Width}x{Placement.Size.Height}{(Placement.Flip ? "-flip" : "")}");
+    public string Key => KeyFor(Image.ContentHash);
+
+    /// <summary>Names the pixels of the mask in the same way; empty where there is none.</summary>
+    public string MaskKey => Image.Mask is { } mask ? KeyFor(mask.ContentHash) + (mask.Alpha ? "-alpha" : "") : "";
+
+    private string KeyFor(string hash) => string.Create(CultureInfo.InvariantCulture,
+        $"{hash[..32]}-{Placement.Resized.Width}x{Placement.Resized.Height}-{Placement.Left}.{Placement.Top}-{Placement.Size.Width}x{Placement.Size.Height}{(Placement.Flip ? "-flip" : "")}");
 
     /// <summary>The six numbers for SDXL (<see cref="AspectBuckets.SizeConditioning"/>).</summary>
     public long[] SizeConditioning => AspectBuckets.SizeConditioning(Image.Choice.Bucket, Image.Size, Placement.Flip);

@@ -39,14 +39,14 @@ internal sealed record LossWeighting
     /// <summary>Debiased estimation: 1/√c for noise, 1/(c + 1) for v, c = min(snr, 1000) (Yu et al. 2023).</summary>
     public bool DebiasedEstimation { get; init; }
 
-    /// <summary>What cannot be honoured for this prediction type, one line each; empty when all is well.</summary>
+    /// <summary>What cannot be honoured for this prediction type, each as <c>key: what is wrong</c>; empty when all is well.</summary>
     public IEnumerable<string> Problems(PredictionType type)
     {
         if (MinSnrGamma is <= 0) yield return Positive("min_snr_gamma", MinSnrGamma.Value);
         if (SoftMinSnrGamma is <= 0) yield return Positive("soft_min_snr_gamma", SoftMinSnrGamma.Value);
         if (MinSnrPlusOneForV && type != PredictionType.VPrediction) yield return Only("min_snr_plus_one_for_v", "v prediction");
         if (P2Gamma is not null && type != PredictionType.Epsilon) yield return Only("p2_gamma", "noise prediction");
-        if (ScaleVLikeNoise && type != PredictionType.VPrediction) yield return Only("scale_v_like_noise", "v prediction");
+        if (ScaleVLikeNoise && type != PredictionType.VPrediction) yield return Only("scale_v_pred_loss_like_noise_pred", "v prediction");
         if (DebiasedEstimation && type is not (PredictionType.Epsilon or PredictionType.VPrediction)) yield return Only("debiased_estimation", "noise and v prediction");
     }
 
@@ -82,7 +82,7 @@ internal sealed record LossWeighting
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "loss weights are made for noise, v and sample prediction"),
     };
 
-    private static string Positive(string key, double value) => string.Create(CultureInfo.InvariantCulture, $"{key} is {value}; it must be above 0");
+    private static string Positive(string key, double value) => string.Create(CultureInfo.InvariantCulture, $"{key}: {value}; must be above 0");
 
-    private static string Only(string key, string types) => $"{key} is made for {types}, which this model does not use; leave it out";
+    private static string Only(string key, string types) => $"{key}: made for {types}, which this model does not use; leave it out";
 }

@@ -14,8 +14,9 @@ internal readonly record struct TrainingTarget(Tensor Noisy, Tensor Target)
     /// <param name="latents">Scaled latents (B, C, h, w), float32.</param>
     /// <param name="noise">Like <paramref name="latents"/>.</param>
     /// <param name="timesteps">B timesteps, 0…T − 1.</param>
+    /// <param name="perturbation">More noise in what the denoiser sees, which is not in the target; null for none.</param>
     /// <exception cref="OptionsException">For flow prediction, which no schedule of this kind trains.</exception>
-    public static TrainingTarget Of(NoiseSchedule schedule, PredictionType type, Tensor latents, Tensor noise, ReadOnlySpan<long> timesteps)
+    public static TrainingTarget Of(NoiseSchedule schedule, PredictionType type, Tensor latents, Tensor noise, ReadOnlySpan<long> timesteps, Tensor? perturbation = null)
     {
         var target = type switch
         {
@@ -24,6 +25,7 @@ internal readonly record struct TrainingTarget(Tensor Noisy, Tensor Target)
             PredictionType.Sample => latents.alias(),
             _ => throw NoiseScheduleOptions.Unsupported("prediction_type", "flow_prediction", "epsilon, v_prediction, sample in training"),
         };
-        return new TrainingTarget(schedule.AddNoise(latents, noise, timesteps), target);
+        using var seen = perturbation is null ? noise.alias() : noise + perturbation;
+        return new TrainingTarget(schedule.AddNoise(latents, seen, timesteps), target);
     }
 }

@@ -17,6 +17,9 @@ internal enum ImageDefect
 
     /// <summary>The header announces more pixels than <see cref="ImageFile.MaxPixels"/>.</summary>
     TooLarge,
+
+    /// <summary>The picture has no mask, where its data set asks for one.</summary>
+    NoMask,
 }
 
 /// <summary>A file that cannot be used as a picture; who knows its path turns it into words for the user.</summary>

@@ -146,6 +146,24 @@ internal static class ImageFile
         return ToSrgb(loaded, loaded.Contains("icc-profile-data") && !header.ProfileIgnored);
     }
 
+    /// <summary>The alpha channel as one band of 8 bits, in stored orientation. Errors of damaged files come as in <see cref="Open"/>.</summary>
+    /// <exception cref="InvalidOperationException">There is none (<see cref="HasAlpha"/>).</exception>
+    internal static Image OpenAlpha(byte[] content, ImageHeader header, LoadPlan plan)
+    {
+        using var loaded = Load(content, header, plan);
+        if (!loaded.HasAlpha()) throw new InvalidOperationException("the picture has no alpha channel");
+        using var alpha = loaded.ExtractBand(loaded.Bands - 1);
+        return alpha.Format == Enums.BandFormat.Ushort ? alpha.Cast(Enums.BandFormat.Uchar, shift: true) : alpha.Cast(Enums.BandFormat.Uchar);
+    }
+
+    /// <summary>Whether a picture has an alpha channel, from its header.</summary>
+    /// <exception cref="ImageDefectException">The content is no picture that can be read.</exception>
+    public static bool HasAlpha(byte[] content) => FormatOf(content) != "bmp" && Guard(content, () =>
+    {
+        using var image = Image.NewFromBuffer(content, failOn: Enums.FailOn.Truncated);
+        return image.HasAlpha();
+    });
+
     private static Image Load(byte[] content, ImageHeader header, LoadPlan plan)
     {
         var options = new VOption();

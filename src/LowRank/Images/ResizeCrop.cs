@@ -30,10 +30,28 @@ internal static class ResizeCrop
             var plan = PlanFor(header, target);
             using var opened = ImageFile.Open(content, header, plan);
             using var resized = Resize(opened, target);
-            using var upright = Upright(resized, header.Orientation);
-            using var cut = upright.ExtractArea(placement.Left, placement.Top, placement.Size.Width, placement.Size.Height);
-            using var mirrored = placement.Flip ? cut.FlipHor() : null;
-            return new RgbImage(placement.Size, (mirrored ?? cut).WriteToMemory<byte>());
+            return new RgbImage(placement.Size, Cut(resized, header.Orientation, placement));
+        });
+    }
+
+    /// <summary>
+    /// Decodes a mask and puts it where its picture goes: the same turn, size, cut and mirroring, but a kernel that leaves no bright or dark rims.
+    /// </summary>
+    /// <param name="content">The mask file's bytes, or the picture's own for its alpha channel.</param>
+    /// <param name="placement">The picture's.</param>
+    /// <param name="alpha">Whether the mask is the alpha channel.</param>
+    /// <returns>Height × width bytes: 0 (left out) to 255.</returns>
+    /// <exception cref="ImageDefectException">The content is damaged, no picture, or too large.</exception>
+    public static byte[] LoadMask(byte[] content, Placement placement, bool alpha)
+    {
+        var header = ImageFile.ReadHeader(content);
+        return ImageFile.Guard(content, () =>
+        {
+            var target = header.Orientation >= 5 ? placement.Resized.Turned : placement.Resized;
+            using var opened = alpha ? ImageFile.OpenAlpha(content, header, PlanFor(header, target)) : ImageFile.Open(content, header, PlanFor(header, target));
+            using var band = opened.ExtractBand(0);
+            using var resized = Resize(band, target, Enums.Kernel.Linear);
+            return Cut(resized, header.Orientation, placement);
         });
     }
 
@@ -51,6 +69,14 @@ internal static class ResizeCrop
         var shrunk = Shrink(image, new PixelSize(Math.Min(size.Width, image.Width), Math.Min(size.Height, image.Height)), kernel);
         if (shrunk.Width == size.Width && shrunk.Height == size.Height) return shrunk;
         using (shrunk) return Enlarge(shrunk, size);
+    }
+
+    private static byte[] Cut(Image resized, int orientation, Placement placement)
+    {
+        using var upright = Upright(resized, orientation);
+        using var cut = upright.ExtractArea(placement.Left, placement.Top, placement.Size.Width, placement.Size.Height);
+        using var mirrored = placement.Flip ? cut.FlipHor() : null;
+        return (mirrored ?? cut).WriteToMemory<byte>();
     }
 
     /// <summary>Turning asks for rows out of order, so the picture, which is small by now, is brought into memory first.</summary>

@@ -50,7 +50,7 @@ internal static class AdapterFacts
 
     /// <summary>The recipe without folders and file names of the user's machine, which stay out of files that are shared.</summary>
     private static string RecipeOf(IRunOptions options) =>
-        RecipeFile.Write(options.With("-", [.. options.Data.Select(set => set with { Folder = Path.GetFileName(set.Folder) })]));
+        RecipeFile.Write(options.With("-", [.. options.Data.Select(set => set with { Folder = Path.GetFileName(set.Folder), MaskFolder = Path.GetFileName(set.MaskFolder) })]));
 }
 
 /// <summary>What a resumed run must not change.</summary>

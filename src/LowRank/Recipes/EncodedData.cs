@@ -9,8 +9,11 @@ namespace LowRank.Recipes;
 /// <param name="Plan">The samples, and where the sampler stood.</param>
 /// <param name="Latents">(B, C, h, w) float32, scaled.</param>
 /// <param name="Conditioning">For B pictures, sizes included.</param>
-internal sealed record EncodedBatch(PlannedBatch Plan, Tensor Latents, Conditioning Conditioning)
+/// <param name="Masks">(B, 2, h, w) float32, as <see cref="BatchExtras.Masks"/>; null where the data have no masks.</param>
+internal sealed record EncodedBatch(PlannedBatch Plan, Tensor Latents, Conditioning Conditioning, Tensor? Masks)
 {
+    public IEnumerable<DataSetOptions> Sets => Plan.Samples.Select(sample => sample.Image.Options);
+
     public IReadOnlyList<string> Names => [.. Plan.Samples.Select(sample => sample.Image.Path)];
 }
 
@@ -26,7 +29,7 @@ internal sealed record EncodedBatch(PlannedBatch Plan, Tensor Latents, Condition
 /// <param name="events">Hears of captions that are too long and of progress.</param>
 internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, LatentCache cache, ModelIdentity model, IProgress<TrainingEvent> events) : IDisposable
 {
-    private const string LatentsName = "latents";
+    private const string LatentsName = "latents", MasksName = "masks";
 
     private readonly bool cutAtRandom = data.Images.Any(image => image.Options.Crop == CropMode.Random);
     private readonly IReadOnlyList<string>? everyText = EveryText(data);
@@ -72,7 +75,8 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
             return () =>
             {
                 var plan = sampler.Next();
-                return With(plan, cat([.. plan.Samples.Select(sample => cache.Find(KeyOf(sample)) is { } found ? found[LatentsName] : Encode(sample))]));
+                var entries = plan.Samples.Select(sample => cache.Find(KeyOf(sample)) ?? Encode(sample)).ToList();
+                return With(plan, name => entries[0].ContainsKey(name) ? cat([.. entries.Select(entry => entry[name])]) : null);
             };
         }
         loader?.Dispose();
@@ -80,7 +84,8 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         return () =>
         {
             var batch = loader.Next()!;
-            return With(batch.Plan, EncodePixels(batch));
+            var made = Encode(batch);
+            return With(batch.Plan, made.GetValueOrDefault);
         };
     }
 
@@ -99,29 +104,37 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         }
     }
 
-    private Tensor EncodePixels(Batch batch)
-    {
-        using var quiet = no_grad();
-        return family.EncodeImages(batch.ToTensor(), null);
-    }
-
-    private EncodedBatch With(PlannedBatch plan, Tensor latents)
+    private EncodedBatch With(PlannedBatch plan, Func<string, Tensor?> part)
     {
         using var conditioning = TextsInStep
             ? family.EncodePrompts([.. plan.Samples.Select(sample => sample.Caption)])
             : ConditioningEntries.Stack([.. plan.Samples.Select(sample => (everyText is null ? null : cache.Find(KeyOf(sample.Caption))) ?? Encode(sample.Caption))]);
-        return new EncodedBatch(plan, latents, family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]));
+        return new EncodedBatch(plan, part(LatentsName)!, family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]), part(MasksName));
     }
 
     private static SizeCondition SizesOf(long[] six) => new((int)six[0], (int)six[1], (int)six[2], (int)six[3], (int)six[4], (int)six[5]);
 
-    private Tensor Encode(Sample sample)
+    private Dictionary<string, Tensor> Encode(Sample sample)
+    {
+        var made = Encode(BatchLoader.Load(new PlannedBatch([sample], null)));
+        cache.Add(KeyOf(sample), made);
+        return made;
+    }
+
+    /// <summary>What pictures and masks become, by name; masks are there for all or none, all of them white where a picture has none.</summary>
+    private Dictionary<string, Tensor> Encode(Batch batch)
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        var latents = family.EncodeImages(BatchLoader.Load(new PlannedBatch([sample], null)).ToTensor(), null);
-        cache.Add(KeyOf(sample), new Dictionary<string, Tensor> { [LatentsName] = latents });
-        return latents.MoveToOuterDisposeScope();
+        var made = new Dictionary<string, Tensor> { [LatentsName] = family.EncodeImages(batch.ToTensor(), null) };
+        if (data.HasMasks)
+        {
+            var (height, width) = (made[LatentsName].size(2), made[LatentsName].size(3));
+            var masks = batch.MasksToTensor() ?? ones(batch.Samples.Count, 1, height, width);
+            made[MasksName] = cat([LossMask.Area(masks, height, width), LossMask.Corner(masks, height, width)], 1);
+        }
+        foreach (var tensor in made.Values) tensor.MoveToOuterDisposeScope();
+        return made;
     }
 
     private IReadOnlyDictionary<string, Tensor> Encode(string text)
@@ -131,7 +144,7 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         return ConditioningEntries.Split(conditioning)[0];
     }
 
-    private CacheKey KeyOf(Sample sample) => CacheKey.Of(LatentsName, model.Pictures, sample.Key);
+    private CacheKey KeyOf(Sample sample) => data.HasMasks ? CacheKey.Of(LatentsName, model.Pictures, sample.Key, MasksName, sample.MaskKey) : CacheKey.Of(LatentsName, model.Pictures, sample.Key);
 
     private CacheKey KeyOf(string text) => CacheKey.Of("text", model.Texts, text);
 

@@ -1,4 +1,6 @@
+using System.Globalization;
 using LowRank.Data;
+using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Training;
 
@@ -13,6 +15,8 @@ internal interface IRunOptions
     long Seed { get; }
     IReadOnlyList<DataSetOptions> Data { get; }
     TrainingOptions Training { get; }
+    LossOptions Loss { get; }
+    NoiseOptions Noise { get; }
     PreviewOptions Preview { get; }
 
     /// <summary>Updates of the whole run, all phases together.</summary>
@@ -40,7 +44,7 @@ internal static class RunOptions
         var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
         if (options.Data is not null)
         {
-            options = (T)options.With(options.Output, [.. options.Data.Select(set => set.Folder is null ? set : set with { Folder = Path.GetFullPath(set.Folder, folder) })]);
+            options = (T)options.With(options.Output, [.. options.Data.Select(set => Absolute(set, folder))]);
         }
         // values can be judged once nothing required is missing; a key that could not be read has its default then
         var missing = problems.Exists(problem => problem.EndsWith(RecipeFile.Missing, StringComparison.Ordinal));
@@ -75,8 +79,33 @@ internal static class RunOptions
         }
         foreach (var problem in own) yield return problem;
         foreach (var problem in options.Training.Validate()) yield return "training." + problem;
+        foreach (var problem in options.Loss.Validate()) yield return "loss." + problem;
+        foreach (var problem in options.Noise.Validate()) yield return "noise." + problem;
+        foreach (var problem in AcrossTables(options)) yield return problem;
         foreach (var problem in options.Preview.Validate()) yield return "preview." + problem;
     }
+
+    /// <summary>The pictures of a run.</summary>
+    /// <param name="options">The recipe.</param>
+    /// <param name="family">The model.</param>
+    /// <param name="sets">Its data sets, as the method uses them.</param>
+    /// <param name="cancellation">Stops between pictures.</param>
+    /// <exception cref="DatasetException">Something is missing.</exception>
+    public static TrainingData ReadData(IRunOptions options, IDiffusionFamily family, IReadOnlyList<DataSetOptions> sets, CancellationToken cancellation = default)
+    {
+        var data = TrainingData.Read(sets, family.DefaultSize, cancellation);
+        if (options.Loss.PriorRule == PriorRule.TwoMeans) data.RequirePriorsInEveryBucket();
+        return data;
+    }
+
+    /// <summary>Draws the micro-batches of the whole run.</summary>
+    public static BatchSampler MakeSampler(IRunOptions options, TrainingData data, RandomStreams streams) => new(data.Images, new SamplerOptions
+    {
+        BatchSize = options.Training.BatchSize,
+        Accumulation = options.Training.Accumulation,
+        MaxSteps = options.TotalSteps,
+        PairPriors = options.Loss.PriorRule == PriorRule.TwoMeans,
+    }, streams);
 
     public static void ThrowIfAny(IReadOnlyList<string> problems, string where)
     {
@@ -85,6 +114,28 @@ internal static class RunOptions
         var width = parts.Max(part => part[0].Length) + 2;
         var lines = parts.Select(part => part.Length == 2 ? part[0].PadRight(width) + part[1] : part[0]);
         throw new OptionsException($"{problems.Count} problem{(problems.Count == 1 ? "" : "s")} in {where}\n\n{string.Join('\n', lines)}");
+    }
+
+    private static DataSetOptions Absolute(DataSetOptions set, string folder) => set with
+    {
+        Folder = set.Folder is null ? null! : Path.GetFullPath(set.Folder, folder),   // a missing key is told of later
+        MaskFolder = set.MaskFolder is null ? null : Path.GetFullPath(set.MaskFolder, folder),
+    };
+
+    /// <summary>What one table asks of another.</summary>
+    private static IEnumerable<string> AcrossTables(IRunOptions options)
+    {
+        var (usual, priors) = (new LossOptions(), options.Data.Count(set => set.Prior));
+        if (priors > 0 && priors == options.Data.Count) yield return "data: every set has prior = true; add one with the pictures to learn";
+        if (priors == 0 && (options.Loss.PriorLossWeight, options.Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without a [[data]] table with prior = true";
+        if (options.Data.All(set => set.Mask == MaskSource.None) && (options.Loss.UnmaskedWeight, options.Loss.NormalizeMaskedAreaLoss, options.Loss.MaskTemperature) != (usual.UnmaskedWeight, usual.NormalizeMaskedAreaLoss, usual.MaskTemperature))
+        {
+            yield return "loss.unmasked_weight, loss.normalize_masked_area_loss, loss.mask_temperature: do nothing without a [[data]] table with a mask";
+        }
+        if (options.Loss.PriorRule == PriorRule.TwoMeans && options.Training.BatchSize % 2 == 1)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture, $"training.batch_size: {options.Training.BatchSize}; must be even with loss.prior_rule = \"two-means\": half of a batch is prior pictures");
+        }
     }
 
     private static List<string> Overrides(IReadOnlyList<string>? settings, string? output)

@@ -3,12 +3,29 @@ using LowRank.Foundation;
 
 namespace LowRank.Recipes;
 
-/// <summary>Whether a model can be trained as a recipe says.</summary>
+/// <summary>What of a recipe only the model can tell: options that its prediction or its channels cannot honour.</summary>
 internal static class ModelFit
 {
-    /// <exception cref="OptionsException">It cannot.</exception>
+    /// <summary>Refuses a recipe that does not go with its model.</summary>
+    /// <exception cref="OptionsException">Lists every problem.</exception>
     public static void Require(IRunOptions options, IDiffusionFamily family)
     {
+        RunOptions.ThrowIfAny([.. Problems(options, family)], $"the recipe for the model {options.Model}");
         if (family.DenoiserChannels != family.LatentChannels) throw new OptionsException($"model: {options.Model} is an inpainting model ({family.DenoiserChannels} input channels); training those is not offered yet: take the model it was made from");
+    }
+
+    private static IEnumerable<string> Problems(IRunOptions options, IDiffusionFamily family)
+    {
+        foreach (var problem in options.Loss.Weighting.Problems(family.PredictionType)) yield return "loss." + problem;
+        var schedule = options.Noise.ScheduleFor(family.Schedule);
+        if (schedule.AlphasCumprod[^1] != 0) yield break;
+        if (options.Noise.ZeroTerminalSnr && family.PredictionType == PredictionType.Epsilon)
+        {
+            yield return "noise.zero_terminal_snr: true; this model predicts noise, and pure noise says nothing of the picture: take a model that predicts v, or leave it out";
+        }
+        else if (options.Loss.VPredLikeLoss > 0 && options.Noise.MaxTimestep == schedule.Timesteps - 1)
+        {
+            yield return $"loss.v_pred_like_loss: {FormattableString.Invariant($"{options.Loss.VPredLikeLoss}")}; divides by 0 where the last timestep is pure noise; set noise.max_timestep = {schedule.Timesteps - 2}";
+        }
     }
 }

@@ -40,7 +40,7 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
         if (drawn is not null) sampler.Restore(drawn);   // the phase before may have planned batches ahead
         if (!restored) run.Restore(loop, streams, sampler);
         restored = true;
-        var step = new DenoisingStep(training, family, streams, phase.Data.Batches(sampler));
+        var step = new DenoisingStep(options, family, streams, phase.Data.Batches(sampler));
         var finished = loop.Run(step.Score, _ => after(loop, step.Drawn!), run, cancellation);
         (position, drawn) = (loop.Position, step.Drawn ?? drawn);
         return finished;

@@ -25,7 +25,7 @@ public static class TrainLora
         RunOptions.ThrowIfAny(options.Validate(), "the options");
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
-        var data = TrainingData.Read(options.Data, family.DefaultSize);
+        var data = RunOptions.ReadData(options, family, options.Data);
         using var adapter = Attach(options, family, streams);
         return RunEstimate.Of(options, family, data, SizeOf(options, adapter));
     }
@@ -46,7 +46,7 @@ public static class TrainLora
         using var run = TrainingRun.Open(options, resume, progress);
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
-        var data = TrainingData.Read(options.Data, family.DefaultSize, cancellation);
+        var data = RunOptions.ReadData(options, family, options.Data, cancellation);
         using var adapter = Attach(options, family, streams);
         TrainingLoop? loop = null;
         IDisposable Weights() => loop!.UseForOutput(options.Save.Ema);   // those to save and to draw with, until disposed
@@ -65,10 +65,10 @@ public static class TrainLora
         using var average = training.MakeAverage(parameters);
         loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average);
         previews.Weights = Weights;
-        var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps }, streams);
+        var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
-        var step = new DenoisingStep(training, family, streams, encoded.Batches(sampler));
+        var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler));
         var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));
 
         // write
@@ -96,11 +96,10 @@ public static class TrainLora
 }
 
 /// <summary>The lines that matter: a batch, noise, timesteps, and how far the prediction is off.</summary>
-internal sealed class DenoisingStep(TrainingOptions options, IDiffusionFamily family, RandomStreams streams, Func<EncodedBatch> next)
+internal sealed class DenoisingStep(IRunOptions options, IDiffusionFamily family, RandomStreams streams, Func<EncodedBatch> next)
 {
-    private readonly TimestepSampler timesteps = TimestepSampler.Range(family.Schedule, options.MinTimestep, options.MaxTimestep + 1);
-    private readonly DenoisingLoss loss = new(family.Schedule, family.PredictionType,
-        new LossWeighting { MinSnrGamma = options.MinSnrGamma > 0 ? options.MinSnrGamma : null }, family.Predict);
+    private readonly StepNoise noise = new(options.Noise, options.Noise.ScheduleFor(family.Schedule), streams);
+    private readonly DenoisingLoss loss = options.Loss.Make(options.Noise.ScheduleFor(family.Schedule), family.PredictionType, family.Predict);
 
     /// <summary>Where the data stood after the last batch; null before the first.</summary>
     public SamplerState? Drawn { get; private set; }
@@ -110,7 +109,12 @@ internal sealed class DenoisingStep(TrainingOptions options, IDiffusionFamily fa
     {
         var batch = next();
         Drawn = batch.Plan.State;
-        var noise = TrainingNoise.Draw(batch.Latents.shape, options.NoiseOffset, streams["noise"]);
-        return loss.Of(batch.Latents, batch.Conditioning, noise, timesteps.Draw(batch.Plan.Samples.Count, streams["timestep"]), batch.Names);
+        var drawn = noise.Draw(batch.Latents);
+        return loss.Of(batch.Latents, batch.Conditioning, drawn.Noise, drawn.Timesteps, batch.Names, new BatchExtras
+        {
+            Perturbation = drawn.Perturbation,
+            Masks = batch.Masks,
+            Weights = options.Loss.ItemWeights([.. batch.Sets.Select(set => set.LossWeight)], [.. batch.Sets.Select(set => set.Prior)]),
+        });
     }
 }

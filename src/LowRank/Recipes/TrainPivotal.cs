@@ -53,7 +53,7 @@ public static class TrainPivotal
         captioned.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, parts.Adapter, run);
         var before = previews.Draw(strength: 0, cancellation);
-        using var phases = new PhasedTraining(options, run, streams, family, new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = parts.TotalSteps }, streams));
+        using var phases = new PhasedTraining(options, run, streams, family, RunOptions.MakeSampler(options, data, streams));
 
         // invert, tune
         var finished = run.Guard(() => Invert() && Tune());

@@ -45,6 +45,12 @@ public sealed record TrainPivotalOptions : IRunOptions
     /// <summary>The second phase, and what both share: batch, optimizer, loss.</summary>
     public TrainingOptions Training { get; init; } = new();
 
+    /// <summary>How far off a prediction is, and what counts how much.</summary>
+    public LossOptions Loss { get; init; } = new();
+
+    /// <summary>Noise and timesteps that are trained on.</summary>
+    public NoiseOptions Noise { get; init; } = new();
+
     /// <summary>Pictures made while training.</summary>
     public PreviewOptions Preview { get; init; } = new();
 

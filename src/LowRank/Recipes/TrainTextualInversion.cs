@@ -60,9 +60,9 @@ public static class TrainTextualInversion
         using var optimizer = training.MakeOptimizer(TrainedParameters.Of(tokens, new ParameterGroup(training.LearningRate, training.WeightDecay)));
         var schedule = training.MakeSchedule();
         var loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm));
-        var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps }, streams);
+        var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
-        var step = new DenoisingStep(training, family, streams, encoded.Batches(sampler));
+        var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler));
         var finished = run.Guard(() => loop.Run(step.Score, Between, run, cancellation));
 
         // write

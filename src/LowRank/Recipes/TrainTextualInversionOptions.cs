@@ -37,6 +37,12 @@ public sealed record TrainTextualInversionOptions : IRunOptions
     /// <summary>How they are trained.</summary>
     public TrainingOptions Training { get; init; } = new();
 
+    /// <summary>How far off a prediction is, and what counts how much.</summary>
+    public LossOptions Loss { get; init; } = new();
+
+    /// <summary>Noise and timesteps that are trained on.</summary>
+    public NoiseOptions Noise { get; init; } = new();
+
     /// <summary>Pictures made while training.</summary>
     public PreviewOptions Preview { get; init; } = new();
 

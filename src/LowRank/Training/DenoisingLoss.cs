@@ -9,9 +9,22 @@ namespace LowRank.Training;
 /// <param name="Items">What the items are called, for messages: the pictures' paths.</param>
 internal readonly record struct MicroBatchLoss(Tensor Loss, IReadOnlyList<float> PerItem, IReadOnlyList<string> Items);
 
+/// <summary>What some trainings give beside latents, conditioning and noise. Nothing set: the plain case. The tensors stay the caller's.</summary>
+internal sealed record BatchExtras
+{
+    /// <summary>(B, C, h, w) float32: noise that the denoiser sees and is not asked for. Null for none.</summary>
+    public Tensor? Perturbation { get; init; }
+
+    /// <summary>(B, 2, h, w) float32: masks by <see cref="LossMask.Area"/> and by <see cref="LossMask.Corner"/>. Null for none.</summary>
+    public Tensor? Masks { get; init; }
+
+    /// <summary>How much each item counts; null: all 1.</summary>
+    public IReadOnlyList<float>? Weights { get; init; }
+}
+
 /// <summary>
 /// The lines that matter: noise the latents, predict, compare in float32, weigh, take the mean.
-/// The mean over channels, height and width comes before the weight, the mean over the items last.
+/// The mean over channels, height and width comes before the weights, the item's own before that of its timestep, the mean over the items last.
 /// </summary>
 /// <param name="schedule">The schedule the denoiser was trained with.</param>
 /// <param name="type">What the denoiser predicts.</param>
@@ -29,22 +42,48 @@ internal sealed class DenoisingLoss(
     /// </summary>
     public NoiseSchedule? WeightSchedule { get; init; }
 
+    /// <summary>The loss of an element.</summary>
+    public ElementLoss Error { get; init; } = ElementLoss.Squared;
+
+    /// <summary>What masks do.</summary>
+    public MaskRule Masking { get; init; } = new(UnmaskedWeight: 0, NormalizeArea: false, Temperature: 0);
+
     /// <summary>The loss of one micro-batch.</summary>
     /// <param name="latents">(B, C, h, w) float32, scaled, on the denoiser's device.</param>
     /// <param name="conditioning">For B items, on the denoiser's device.</param>
     /// <param name="noise">(B, C, h, w) float32, any offset already in it; moved to the device of the latents.</param>
     /// <param name="timesteps">B timesteps, 0…T − 1.</param>
     /// <param name="items">What the items are called.</param>
-    public MicroBatchLoss Of(Tensor latents, Conditioning conditioning, Tensor noise, ReadOnlySpan<long> timesteps, IReadOnlyList<string> items)
+    /// <param name="extras">What else this training asks for; null for nothing.</param>
+    public MicroBatchLoss Of(Tensor latents, Conditioning conditioning, Tensor noise, ReadOnlySpan<long> timesteps, IReadOnlyList<string> items, BatchExtras? extras = null)
     {
         using var scope = NewDisposeScope();
-        var (noisy, target) = TrainingTarget.Of(schedule, type, latents, noise.to(latents.device), timesteps);
+        var (noisy, target) = TrainingTarget.Of(schedule, type, latents, noise.to(latents.device), timesteps, extras?.Perturbation?.to(latents.device));
         var weights = new float[timesteps.Length];
         for (var item = 0; item < weights.Length; item++) weights[item] = weighting.Weight((WeightSchedule ?? schedule).Snr(timesteps[item]), type);
         var prediction = predict(noisy, tensor(timesteps.ToArray(), ScalarType.Float32, latents.device), conditioning).to(ScalarType.Float32);
-        var errors = nn.functional.mse_loss(prediction, target, nn.Reduction.None).mean([1, 2, 3]);   // (B)
+        var elements = Elements(prediction, target, timesteps, extras?.Masks?.to(latents.device));
+        var errors = elements.mean([1, 2, 3]);   // (B)
+        if (extras?.Weights is { } own) errors *= tensor(own.ToArray(), device: latents.device);
         var weighted = errors * tensor(weights, device: latents.device);
         var perItem = weighted.detach().cpu().data<float>().ToArray();
         return new MicroBatchLoss(weighted.mean().MoveToOuterDisposeScope(), perItem, items);
     }
+
+    private Tensor Elements(Tensor prediction, Tensor target, ReadOnlySpan<long> timesteps, Tensor? masks)
+    {
+        if (masks is null) return Error.Of(prediction, target, schedule, timesteps);
+        if (Masking.Temperature > 0)
+        {
+            var factors = LossMask.Factors(masks[.., 1..2], Masking.Temperature);
+            return Error.Of(prediction * factors, target * factors, schedule, timesteps);
+        }
+        return Error.Of(prediction, target, schedule, timesteps) * LossMask.Weights(masks[.., ..1], Masking.UnmaskedWeight, Masking.NormalizeArea);
+    }
 }
+
+/// <summary>What masks do with the loss.</summary>
+/// <param name="UnmaskedWeight">What counts where the mask is black.</param>
+/// <param name="NormalizeArea">Whether every picture counts alike, however small its mask is.</param>
+/// <param name="Temperature">Above 0: the 2022 package's rule with this exponent, in place of the two before.</param>
+internal readonly record struct MaskRule(double UnmaskedWeight, bool NormalizeArea, double Temperature);

@@ -119,18 +119,6 @@ public sealed partial record TrainingOptions
     /// <summary>Longest gradient, over all adapter parameters together; longer ones are scaled down. 0 leaves them alone.</summary>
     public double MaxGradientNorm { get; init; } = 1;
 
-    /// <summary>Caps the weight of nearly clean timesteps (Hang et al. 2023); 5 is usual, 0 is off.</summary>
-    public double MinSnrGamma { get; init; }
-
-    /// <summary>Shifts the noise of each channel by this times a normal number, so that very dark and very light pictures can be learned; 0.05 is usual, 0 is off.</summary>
-    public double NoiseOffset { get; init; }
-
-    /// <summary>First timestep that is trained, 0…999.</summary>
-    public int MinTimestep { get; init; }
-
-    /// <summary>Last timestep that is trained, 0…999.</summary>
-    public int MaxTimestep { get; init; } = 999;
-
     /// <summary>Arithmetic of the frozen model; adapters always train in fp32.</summary>
     public Precision Precision { get; init; } = Precision.Fp32;
 
@@ -167,9 +155,6 @@ public sealed partial record TrainingOptions
         Check(WeightDecay is >= 0 and < double.PositiveInfinity, $"weight_decay: {WeightDecay}; must be 0 or more");
         Check(Momentum is >= 0 and < 1, $"momentum: {Momentum}; must be 0 or more and below 1");
         Check(MaxGradientNorm is >= 0 and < double.PositiveInfinity, $"max_gradient_norm: {MaxGradientNorm}; must be 0 (off) or more");
-        Check(MinSnrGamma is >= 0 and < double.PositiveInfinity, $"min_snr_gamma: {MinSnrGamma}; must be 0 (off) or more");
-        Check(NoiseOffset is >= 0 and < double.PositiveInfinity, $"noise_offset: {NoiseOffset}; must be 0 (off) or more");
-        Check(MinTimestep is >= 0 && MaxTimestep <= 999 && MinTimestep <= MaxTimestep, $"min_timestep: {MinTimestep} to max_timestep {MaxTimestep}; must be a range within 0 to 999");
         Check(SaveEvery >= 0, $"save_every: {SaveEvery}; must be 0 (only at the end) or more");
         Check(Keep >= 1, $"keep: {Keep}; must be 1 or more");
         Check(CacheFolder is null || Cache == CacheKind.Disk, $"cache_folder: {CacheFolder}; does nothing without cache = \"disk\"");

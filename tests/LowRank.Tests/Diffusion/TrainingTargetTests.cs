@@ -52,30 +52,18 @@ public class TrainingTargetTests
     }
 
     [Fact]
-    public void A_noise_offset_shifts_whole_channels_and_leaves_the_noise_itself_as_drawn()
-    {
-        using var scope = NewDisposeScope();
-        using var streams = new RandomStreams(7);
-        using var same = new RandomStreams(7);
-        var plain = TrainingNoise.Draw([2, 4, 8, 8], 0, streams["noise"]);
-        var shift = TrainingNoise.Draw([2, 4, 8, 8], 0.1, same["noise"]) - plain;
-        TensorAssert.Close(shift[.., .., ..1, ..1].expand(2, 4, 8, 8), shift, 0, 1e-6);
-        Assert.InRange(shift.std().item<float>(), 0.01f, 0.3f);
-    }
-
-    [Fact]
     public void Weights_that_do_not_fit_the_prediction_are_named()
     {
         var weighting = new LossWeighting { MinSnrGamma = 0, MinSnrPlusOneForV = true, P2Gamma = 1, ScaleVLikeNoise = true, DebiasedEstimation = true };
         Assert.Equal(
         [
-            "min_snr_gamma is 0; it must be above 0",
-            "min_snr_plus_one_for_v is made for v prediction, which this model does not use; leave it out",
-            "p2_gamma is made for noise prediction, which this model does not use; leave it out",
-            "scale_v_like_noise is made for v prediction, which this model does not use; leave it out",
-            "debiased_estimation is made for noise and v prediction, which this model does not use; leave it out",
+            "min_snr_gamma: 0; must be above 0",
+            "min_snr_plus_one_for_v: made for v prediction, which this model does not use; leave it out",
+            "p2_gamma: made for noise prediction, which this model does not use; leave it out",
+            "scale_v_pred_loss_like_noise_pred: made for v prediction, which this model does not use; leave it out",
+            "debiased_estimation: made for noise and v prediction, which this model does not use; leave it out",
         ], weighting.Problems(PredictionType.Sample));
-        Assert.Equal(["soft_min_snr_gamma is -1; it must be above 0"], new LossWeighting { SoftMinSnrGamma = -1 }.Problems(PredictionType.Epsilon));
+        Assert.Equal(["soft_min_snr_gamma: -1; must be above 0"], new LossWeighting { SoftMinSnrGamma = -1 }.Problems(PredictionType.Epsilon));
     }
 
     [Theory]

@@ -53,8 +53,17 @@ internal static partial class RecipePage
         if (section == "training.rates") values[section] = new() { ["pattern"] = "\"unet:**\"" };
         if (section == "adapter.overrides") values[section] = new() { ["pattern"] = "\"attention\"", ["rank"] = "2" };
         if (!values.TryGetValue(section, out var own)) values[section] = own = [];
-        foreach (var (key, value) in given) own[key] = value;
-        return string.Join('\n', values.Select(item => Header(item.Key) + string.Join('\n', item.Value.Select(pair => $"{pair.Key} = {pair.Value}")) + "\n"));
+        var second = new Dictionary<string, string> { ["folder"] = "\"more\"" };   // what an example asks of the data: data.KEY
+        foreach (var (key, value) in given)
+        {
+            var parts = key.Split('.');   // training.batch_size: what an example asks of another table
+            if (parts.Length > 1 && parts[0] != "data" && !values.ContainsKey(parts[0])) values[parts[0]] = [];
+            (parts.Length == 1 ? own : parts[0] == "data" ? second : values[parts[0]])[parts[^1]] = value;
+        }
+        if (section == "data" && own.GetValueOrDefault("prior") == "true") second["repeats"] = "2";   // prior pictures need others beside them
+        return string.Join('\n', values.Select(item => Table(Header(item.Key), item.Value) + (item.Key == "data" && second.Count > 1 ? Table(Header("data"), second) : "")));
+
+        static string Table(string header, Dictionary<string, string> values) => header + string.Join('\n', values.Select(pair => $"{pair.Key} = {pair.Value}")) + "\n";
     }
 
     public static IEnumerable<string> Spans(string cell) => Span().Matches(cell).Select(match => match.Groups[1].Value);

@@ -60,6 +60,7 @@ public sealed partial class RecipePageTests : IDisposable
         else if (type.IsEnum) Assert.Equal(Enum.GetNames(type).Select(RecipeFile.Word), row.Words);
         else if (path == "preview.sampler") Assert.Equal(Generate.SamplerNames, row.Words);
         else if (path == "adapter.targets") Assert.Equal(TargetSelector.Presets, row.Words);
+        else if (row.Range == "any number") Read(RecipePage.Recipe(row.Section, [.. row.Examples, (row.Key, "-1.5")]));
         else if (type == typeof(int) || type == typeof(double)) CheckNumbers(row, whole: type == typeof(int));
         else if (type == typeof(long)) Assert.Equal("any whole number", row.Range);
         else Assert.False(string.IsNullOrWhiteSpace(row.Range));
@@ -92,6 +93,7 @@ public sealed partial class RecipePageTests : IDisposable
         {
             bad.Add(Number(above.Value));
             good.Add(Number(above.Value) + outside);
+            if (match.Groups["top"] is { Success: true } top) bad.Add(Number(top.Value));
         }
         else
         {
@@ -128,6 +130,6 @@ public sealed partial class RecipePageTests : IDisposable
     [GeneratedRegex(@"```toml\n(.*?)```", RegexOptions.Singleline)]
     private static partial Regex TomlBlock();
 
-    [GeneratedRegex(@"^(above (?<above>\d+)|(?<low>\d+) or more(, a multiple of (?<multiple>\d+))?|(?<low>\d+) to (?<below>below )?(?<high>\d+|`steps`))$")]
+    [GeneratedRegex(@"^(above (?<above>\d+)( and below (?<top>\d+))?|(?<low>\d+) or more(, a multiple of (?<multiple>\d+))?|(?<low>\d+) to (?<below>below )?(?<high>\d+|`steps`))$")]
     private static partial Regex Numbers();
 }

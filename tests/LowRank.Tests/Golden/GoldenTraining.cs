@@ -66,6 +66,41 @@ internal static class GoldenTraining
         return read.Make();
     }
 
+    /// <summary>The loss of a case.</summary>
+    /// <param name="json">Its loss; undefined for the plain one.</param>
+    /// <param name="typeKey">What the case calls the kind of loss.</param>
+    public static LossOptions Loss(JsonElement json, string typeKey)
+    {
+        var usual = new LossOptions();
+        var options = new LossOptions
+        {
+            Type = Text(json, typeKey) switch { null or "l2" => LossType.L2, "l1" => LossType.L1, "huber" => LossType.Huber, "smooth_l1" => LossType.SmoothL1, var other => throw new NotSupportedException($"the loss {other}") },
+            HuberSchedule = Text(json, "huber_schedule") switch { null or "snr" => HuberSchedule.Snr, "exponential" => HuberSchedule.Exponential, "constant" => HuberSchedule.Constant, var other => throw new NotSupportedException($"the threshold's schedule {other}") },
+            HuberC = Number(json, "huber_c", usual.HuberC),
+            HuberScale = Number(json, "huber_scale", usual.HuberScale),
+            MinSnrGamma = Number(json, "snr_gamma", Number(json, "min_snr_gamma", 0)),
+            ScaleVPredLossLikeNoisePred = Flag(json, "scale_v_pred_loss_like_noise_pred"),
+            VPredLikeLoss = Number(json, "v_pred_like_loss", 0),
+            DebiasedEstimation = Flag(json, "debiased"),
+        };
+        if (Section(json, "mask") is { ValueKind: JsonValueKind.Object } mask)
+        {
+            RequireKnown(mask, "rule", "temperature");
+            options = Text(mask, "rule") switch
+            {
+                "area" => options with { UnmaskedWeight = 0 },
+                "ancestor" => options with { MaskTemperature = Number(mask, "temperature", 1) },
+                var other => throw new NotSupportedException($"the mask rule {other}"),
+            };
+        }
+        if (Section(json, "prior") is not { ValueKind: JsonValueKind.Object } prior) return options;
+        return options with
+        {
+            PriorLossWeight = prior.GetProperty("weight").GetDouble(),
+            PriorRule = Text(prior, "rule") switch { "two_means" => PriorRule.TwoMeans, "per_sample" => PriorRule.PerSample, var other => throw new NotSupportedException($"the prior rule {other}") },
+        };
+    }
+
     /// <summary>Whether a trajectory case trains in phases, and learns tokens.</summary>
     public static bool HasPhases(string id)
     {
@@ -96,7 +131,7 @@ internal static class GoldenTraining
         json.ValueKind == JsonValueKind.Object && json.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.True;
 
     /// <summary>A part of the case; undefined when it has none.</summary>
-    public static JsonElement Section(JsonElement json, string key) => json.TryGetProperty(key, out var value) ? value : default;
+    public static JsonElement Section(JsonElement json, string key) => json.ValueKind == JsonValueKind.Object && json.TryGetProperty(key, out var value) ? value : default;
 
     /// <summary>Fails on a field that the test would overlook.</summary>
     public static void RequireKnown(JsonElement json, params IEnumerable<string> known)

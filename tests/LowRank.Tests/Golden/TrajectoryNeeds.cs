@@ -6,7 +6,7 @@ namespace LowRank.Tests.Golden;
 internal static class TrajectoryNeeds
 {
     /// <summary>Fields that say nothing that training does, or only fill lists that the case holds in full.</summary>
-    private static readonly string[] Told = ["what", "seed", "data_seed", "adapter_seed", "flat", "timestep_range", "timestep_overrides", "keep_init"];
+    private static readonly string[] Told = ["what", "seed", "data_seed", "adapter_seed", "flat", "timestep_range", "timestep_overrides", "keep_init", "masks"];
 
     private static readonly string[] Built =
     [
@@ -14,7 +14,8 @@ internal static class TrajectoryNeeds
         "adapter", "optimizer", "lr", "schedule", "loss", "validation", "ids", "time_ids", "clip_skip", "resume_at", "ema", "loraplus",
     ];
 
-    private static readonly string[] BuiltLoss = ["snr_gamma", "snr_table", "noise_offset", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss", "debiased"];
+    private static readonly string[] BuiltLoss = ["snr_gamma", "snr_table", "noise_offset", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss", "debiased",
+        "huber_schedule", "huber_c", "huber_scale", "adaptive_noise_scale", "ip_noise_gamma", "prior", "mask"];
 
     private static readonly string[] BuiltAdapter = ["targets", "rank", "alpha", "conv_rank", "conv_alpha", "overrides", "up_amplitude", "type", "dropout"];
 
@@ -31,7 +32,7 @@ internal static class TrajectoryNeeds
         foreach (var item in Unknown(config, [.. Told, .. Built])) yield return item.Name;
         foreach (var item in Unknown(GoldenTraining.Section(config, "loss"), ["type", .. BuiltLoss])) yield return $"the loss's {item.Name}";
         var loss = GoldenTraining.Section(config, "loss");
-        if (GoldenTraining.Text(loss, "type") is not (null or "l2")) yield return $"the loss {GoldenTraining.Text(loss, "type")}";
+        if (GoldenTraining.Text(loss, "type") is not (null or "l2" or "huber" or "smooth_l1")) yield return $"the loss {GoldenTraining.Text(loss, "type")}";
         if (GoldenTraining.Text(loss, "snr_table") is not (null or "original")) yield return $"the SNR table {GoldenTraining.Text(loss, "snr_table")}";
         if (GoldenTraining.Text(config, "precision") is not (null or "bf16")) yield return $"the precision {GoldenTraining.Text(config, "precision")}";
         if (GoldenTraining.Text(config, "prediction") is not (null or "epsilon" or "v_prediction" or "sample")) yield return $"the prediction {GoldenTraining.Text(config, "prediction")}";

@@ -74,11 +74,21 @@ internal sealed class TrajectoryRun : IDisposable
         var m = period > 0 ? micro % (long)period : micro;
         var timesteps = config.GetProperty("timesteps")[(int)m].EnumerateArray().Select(t => t.GetInt64()).ToArray();
         var noise = Formula.Noise($"noise.{m}", latentShape, DataSeed);
-        if (GoldenTraining.Number(GoldenTraining.Section(config, "loss"), "noise_offset", 0) is var offset and not 0)
+        var latents = Formula.Noise($"latents.{m}", latentShape, DataSeed);
+        var loss = GoldenTraining.Section(config, "loss");
+        if (GoldenTraining.Number(loss, "noise_offset", 0) is var offset and not 0)
         {
-            noise = TrainingNoise.WithOffset(noise, Formula.Noise($"offset.{m}", [items, 4, 1, 1], DataSeed), offset);
+            var strength = tensor((float)offset);
+            if (GoldenTraining.Number(loss, "adaptive_noise_scale", 0) is var adaptive and not 0) strength = TrainingNoise.AdaptiveOffset(latents, strength, adaptive);
+            noise = TrainingNoise.WithOffset(noise, Formula.Noise($"offset.{m}", [items, 4, 1, 1], DataSeed), strength);
         }
-        return Loss.Of(Formula.Noise($"latents.{m}", latentShape, DataSeed), conditioning.For(m, DataSeed), noise, timesteps, [.. timesteps.Select((_, item) => $"item {item}")]);
+        var gamma = GoldenTraining.Number(loss, "ip_noise_gamma", 0);
+        return Loss.Of(latents, conditioning.For(m, DataSeed), noise, timesteps, [.. timesteps.Select((_, item) => $"item {item}")], new BatchExtras
+        {
+            Weights = Weights(timesteps.Length),
+            Masks = GoldenTraining.Section(loss, "mask").ValueKind == JsonValueKind.Object ? Masks(m) : null,
+            Perturbation = gamma == 0 ? null : gamma * Formula.Noise($"perturbation.{m}", latentShape, DataSeed),
+        });
     }
 
     /// <summary>Mean over batches of the unweighted loss at a timestep, without gradients.</summary>
@@ -192,17 +202,36 @@ internal sealed class TrajectoryRun : IDisposable
 
     private DenoisingLoss BuildLoss(JsonElement json)
     {
-        var weighting = new LossWeighting
+        var weightSchedule = GoldenTraining.Text(json, "snr_table") == "original" ? Schedule(zeroSnr: false) : null;
+        return GoldenTraining.Loss(json, "type").Make(noiseSchedule, noiseSchedule.PredictionType, Predict, weightSchedule);
+    }
+
+    /// <summary>The rectangles of the case as they are cached: by area, and by top left pixel.</summary>
+    private Tensor Masks(long m)
+    {
+        var (height, width) = (latentShape[2], latentShape[3]);
+        var masks = Rectangles(m);
+        return cat([LossMask.Area(masks, height, width), LossMask.Corner(masks, height, width)], 1);
+    }
+
+    /// <summary>Pixels of the pictures: the grey of each one's rectangle inside it, 0 outside.</summary>
+    private Tensor Rectangles(long m)
+    {
+        var masks = zeros(items, 1, 8 * latentShape[2], 8 * latentShape[3]);
+        for (var item = 0; item < items; item++)
         {
-            MinSnrGamma = GoldenTraining.Number(json, "snr_gamma", 0) is var gamma and > 0 ? gamma : null,
-            ScaleVLikeNoise = GoldenTraining.Flag(json, "scale_v_pred_loss_like_noise_pred"),
-            VPredictionLikeLoss = GoldenTraining.Number(json, "v_pred_like_loss", 0),
-            DebiasedEstimation = GoldenTraining.Flag(json, "debiased"),
-        };
-        return new DenoisingLoss(noiseSchedule, noiseSchedule.PredictionType, weighting, Predict)
-        {
-            WeightSchedule = GoldenTraining.Text(json, "snr_table") == "original" ? Schedule(zeroSnr: false) : null,
-        };
+            var given = config.GetProperty("masks")[(int)m][item].EnumerateArray().Select(value => value.GetDouble()).ToArray();
+            masks[item, 0, (int)given[0]..(int)given[2], (int)given[1]..(int)given[3]] = (float)given[4];
+        }
+        return masks;
+    }
+
+    private float[] Weights(int count)
+    {
+        var prior = GoldenTraining.Section(GoldenTraining.Section(config, "loss"), "prior");
+        if (prior.ValueKind == JsonValueKind.Object) GoldenTraining.RequireKnown(prior, "rule", "weight", "instance");
+        var instances = prior.ValueKind != JsonValueKind.Object ? count : (int)GoldenTraining.Number(prior, "instance", count / 2);
+        return GoldenTraining.Loss(GoldenTraining.Section(config, "loss"), "type").ItemWeights([.. Enumerable.Repeat(1.0, count)], [.. Enumerable.Range(0, count).Select(item => item >= instances)]);
     }
 
     private Tensor Predict(Tensor latents, Tensor timesteps, Conditioning given) =>

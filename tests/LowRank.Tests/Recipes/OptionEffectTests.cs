@@ -1,5 +1,7 @@
+using LowRank.Images;
 using LowRank.Recipes;
 using LowRank.Tests.Documents;
+using LowRank.Tests.Images;
 
 namespace LowRank.Tests.Recipes;
 
@@ -12,6 +14,8 @@ public sealed class OptionEffectTests : IDisposable
     private const string Adafactor = "training.optimizer='adafactor'", Constant = "training.schedule='constant'", Prodigy = "training.optimizer='prodigy'", One = "training.learning_rate=1", D0 = "training.d0=0.001";
     private const string Average = "training.ema_decay=0.9", Power = "training.ema_warmup='power'", Rates = "training.rates=[{pattern = '**.to_q', learning_rate = 0.001}]";
     private const string Override = "adapter.overrides=[{pattern = '**.to_q', rank = 1}]";
+
+    private static readonly string PredictsV = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v")}'";
 
     /// <summary>Key, its other value as TOML, and what must hold beside it for the key to matter (in both runs).</summary>
     private static readonly (string Key, string Value, string[] With)[] Changes =
@@ -42,6 +46,10 @@ public sealed class OptionEffectTests : IDisposable
         ("data.bucket_max", "80", []),
         ("data.bucket_step", "32", []),
         ("data.enlarge", "false", ["data[0].resolution=128"]),
+        ("data.prior", "true", ["data=[{folder='{0}/../pictures', repeats=2}, {folder='{0}/../pictures'}]"]),
+        ("data.mask", "\"sidecar\"", []),
+        ("data.mask_folder", "'{0}/../masks-2'", ["data[0].mask='folder'", "data[0].mask_folder='{0}/../masks'"]),
+        ("data.loss_weight", "0.1", ["training.optimizer='sgd'"]),
         ("adapter.rank", "3", []),
         ("adapter.alpha", "1", []),
         ("adapter.conv_rank", "1", ["adapter.targets=[\"all\"]"]),
@@ -92,15 +100,42 @@ public sealed class OptionEffectTests : IDisposable
         ("training.ema_min_decay", "0.5", [Average]),
         ("training.ema_start", "2", [Average]),
         ("training.max_gradient_norm", "0.0001", ["training.optimizer='sgd'"]),
-        ("training.min_snr_gamma", "1", []),
-        ("training.noise_offset", "0.5", []),
-        ("training.min_timestep", "900", []),
-        ("training.max_timestep", "100", []),
         ("training.precision", "\"bf16\"", []),
         ("training.save_every", "1", []),
         ("training.keep", "1", ["training.save_every=1"]),
         ("training.cache", "\"disk\"", []),
         ("training.cache_folder", "'{0}/elsewhere'", ["training.cache='disk'"]),
+        ("loss.type", "\"l1\"", []),
+        ("loss.huber_schedule", "\"constant\"", ["loss.type='huber'"]),
+        ("loss.huber_c", "0.5", ["loss.type='huber'"]),
+        ("loss.huber_scale", "2", ["loss.type='huber'", "loss.huber_schedule='exponential'"]),
+        ("loss.min_snr_gamma", "1", []),
+        ("loss.soft_min_snr_gamma", "1", []),
+        ("loss.debiased_estimation", "true", []),
+        ("loss.p2_gamma", "1", []),
+        ("loss.p2_k", "2", ["loss.p2_gamma=1"]),
+        ("loss.scale_v_pred_loss_like_noise_pred", "true", [PredictsV]),
+        ("loss.v_pred_like_loss", "0.5", [PredictsV]),
+        ("loss.prior_loss_weight", "0.1", ["data=[{folder='{0}/../pictures'}, {folder='{0}/../pictures', caption='dog', prior=true}]", "training.optimizer='sgd'"]),
+        ("loss.unmasked_weight", "0.5", ["data[0].mask='sidecar'"]),
+        ("loss.normalize_masked_area_loss", "true", ["data[0].mask='sidecar'", "training.optimizer='sgd'"]),
+        ("loss.mask_temperature", "2", ["data[0].mask='sidecar'"]),
+        ("loss.prior_rule", "\"two-means\"", ["data=[{folder='{0}/../pictures'}, {folder='{0}/../pictures', caption='dog', prior=true}]"]),
+        ("noise.noise_offset", "0.5", []),
+        ("noise.noise_offset_random_strength", "true", ["noise.noise_offset=0.5"]),
+        ("noise.adaptive_noise_scale", "0.5", ["noise.noise_offset=0.5"]),
+        ("noise.multires_noise_iterations", "3", []),
+        ("noise.multires_noise_discount", "0.8", ["noise.multires_noise_iterations=3"]),
+        ("noise.ip_noise_gamma", "0.5", []),
+        ("noise.zero_terminal_snr", "true", [PredictsV, "noise.min_timestep=900"]),
+        ("noise.min_timestep", "900", []),
+        ("noise.max_timestep", "100", []),
+        ("noise.timestep_distribution", "\"logit-normal\"", []),
+        ("noise.logit_mean", "2", ["noise.timestep_distribution='logit-normal'"]),
+        ("noise.logit_std", "0.2", ["noise.timestep_distribution='logit-normal'"]),
+        ("noise.mode_scale", "0.1", ["noise.timestep_distribution='mode'"]),
+        ("noise.beta_alpha", "4", ["noise.timestep_distribution='beta'"]),
+        ("noise.beta_beta", "4", ["noise.timestep_distribution='beta'"]),
         ("preview.every", "1", ["preview.prompts=['a dog']"]),
         ("preview.prompts", "['a cat']", []),
         ("preview.captions", "1", []),
@@ -133,6 +168,13 @@ public sealed class OptionEffectTests : IDisposable
     public OptionEffectTests()
     {
         File.Copy(run.Path("pictures", "a.png"), run.Path("pictures", "3_a garden", "d.png"));
+        foreach (var picture in Directory.GetFiles(run.Pictures, "*.png", SearchOption.AllDirectories))
+        {
+            var size = ImageFile.ReadHeader(File.ReadAllBytes(picture)).Size;
+            File.WriteAllBytes(Path.ChangeExtension(picture, ".mask.png"), Samples.Png(size.Width, size.Height, seed: 2));
+            File.WriteAllBytes(run.Path("masks", Path.GetRelativePath(run.Pictures, picture)), Samples.Png(size.Width, size.Height, seed: 3));
+            File.WriteAllBytes(run.Path("masks-2", Path.GetRelativePath(run.Pictures, picture)), Samples.Png(size.Width, size.Height, seed: 4));
+        }
     }
 
     public static TheoryData<string> Keys => [.. RecipePage.Rows.Select(row => row.Path).Except(["method", "output", "data.folder"])];   // the method decides which keys there are; the two paths are used by every run
@@ -145,6 +187,7 @@ public sealed class OptionEffectTests : IDisposable
     {
         var (_, value, with) = Assert.Single(Changes, change => change.Key == key);
         var set = key.Replace("data.", "data[0].", StringComparison.Ordinal).Replace("overrides.", "overrides[0].", StringComparison.Ordinal).Replace("rates.", "rates[0].", StringComparison.Ordinal).Replace("tokens.", "tokens[0].", StringComparison.Ordinal);
+        with = [.. with.Select(setting => setting.Replace("{0}", run.Path("after"), StringComparison.Ordinal))];
         var row = RecipePage.Rows.Single(row => row.Path == key);
         var method = RecipePage.IsOfTokens(row.Section, row.Key) ? TrainingMethod.Pivotal : TrainingMethod.Lora;
         var before = Left(method, "before", with);

@@ -57,7 +57,8 @@ public sealed class SameBytesTests : IDisposable
             {
                 Data = [options.Data[0] with { Crop = crop, Flip = true, ShuffleTags = true, TagDropout = 0.2, CaptionDropout = 0.3 }],
                 Adapter = new AdapterOptions { Rank = 2, Dropout = 0.2 },
-                Training = options.Training with { Accumulation = 2, NoiseOffset = 0.1 },
+                Training = options.Training with { Accumulation = 2 },
+                Noise = new NoiseOptions { NoiseOffset = 0.1 },
             };
         }
         var expected = Train(Rich("straight"));

@@ -1,4 +1,5 @@
 using LowRank.Data;
+using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Recipes;
 using LowRank.Testing;
@@ -20,7 +21,8 @@ public sealed class TrainLoraTests : IDisposable
         var options = run.Options with
         {
             Adapter = new() { Rank = 8, Targets = ["all"] },
-            Training = run.Options.Training with { Steps = 60, LearningRate = 0.02, MinTimestep = 990, SaveEvery = 0 },
+            Training = run.Options.Training with { Steps = 60, LearningRate = 0.02, SaveEvery = 0 },
+            Noise = new NoiseOptions { MinTimestep = 990 },
         };
         TinyRun.Train(options, listen: item => { if (item is StepFinished step) losses.Add(step.Loss); });
         Assert.Equal(60, losses.Count);
@@ -35,7 +37,8 @@ public sealed class TrainLoraTests : IDisposable
         {
             Data = [run.Options.Data[0] with { Crop = CropMode.Random, Flip = true, CaptionDropout = 0.3, ShuffleTags = true }],
             Adapter = run.Options.Adapter with { Dropout = 0.2 },
-            Training = run.Options.Training with { Accumulation = 2, NoiseOffset = 0.05 },
+            Training = run.Options.Training with { Accumulation = 2 },
+            Noise = new NoiseOptions { NoiseOffset = 0.05, NoiseOffsetRandomStrength = true, AdaptiveNoiseScale = 0.2, IpNoiseGamma = 0.1, TimestepDistribution = TimestepDistribution.LogitNormal },
             Preview = new PreviewOptions { Every = 2, Prompts = ["a dog"], Steps = 1 },
         };
         TinyRun.Train(options with { Output = run.Path("whole") });
@@ -52,6 +55,31 @@ public sealed class TrainLoraTests : IDisposable
             Assert.Equal(File.ReadAllBytes(run.Path("whole", name)), File.ReadAllBytes(run.Path("run", name)));
         }
         Assert.Equal([1, 2, 3, 4], RunFolder.Open(run.Output).ReadEvents().OfType<StepFinished>().Select(step => step.Step));
+    }
+
+    [Theory, InlineData(CropMode.Centre, CacheKind.Memory), InlineData(CropMode.Centre, CacheKind.Disk), InlineData(CropMode.Random, CacheKind.Memory)]
+    public void A_run_with_masks_and_prior_pictures_is_resumed_to_the_same_bytes_and_leaves_no_tensor_behind(CropMode crop, CacheKind cache)
+    {
+        foreach (var picture in Directory.GetFiles(run.Pictures, "*.png"))
+        {
+            var size = LowRank.Images.ImageFile.ReadHeader(File.ReadAllBytes(picture)).Size;
+            File.WriteAllBytes(Path.ChangeExtension(picture, ".mask.png"), Images.Samples.Png(size.Width, size.Height, seed: 2));
+        }
+        var options = run.Options with
+        {
+            Data = [run.Options.Data[0] with { Mask = MaskSource.Sidecar, Crop = crop, Flip = true }, run.Options.Data[0] with { Prior = true, Caption = "a thing" }],
+            Loss = new LossOptions { Type = LossType.Huber, NormalizeMaskedAreaLoss = true, PriorRule = PriorRule.TwoMeans, PriorLossWeight = 0.5 },
+            Noise = new NoiseOptions { MultiresNoiseIterations = 3 },
+            Training = run.Options.Training with { Cache = cache },
+        };
+        var live = new List<long>();
+        TinyRun.Train(options with { Output = run.Path("whole") }, listen: item => { if (item is StepFinished) live.Add(TorchSharp.DisposeScopeManager.Statistics.ThreadTotalLiveCount); });
+        using var stop = new CancellationTokenSource();
+        Assert.False(TinyRun.Train(options, listen: item => { if (item is StepFinished { Step: 2 }) stop.Cancel(); }, cancellation: stop.Token).Finished);
+        Assert.True(TinyRun.Train(options, resume: true).Finished);
+        Assert.Equal(File.ReadAllBytes(run.Path("whole", "adapter.safetensors")), File.ReadAllBytes(run.Path("run", "adapter.safetensors")));
+        Assert.Single(live.Skip(1).Distinct());
+        LeakGuard.AssertNothingLeft(() => TinyRun.Train(options with { Output = run.Path(Guid.NewGuid().ToString("N")) }));
     }
 
     [Fact]

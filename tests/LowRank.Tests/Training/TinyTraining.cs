@@ -92,9 +92,8 @@ internal sealed class TinyTraining : IDisposable
         var latents = cat([.. pictures.Select(picture => Formula.Noise($"latents.{picture}", [1, 4, 6, 6], 9))]);
         if (micro == BrokenMicroBatch) latents[0] = float.NaN;
         using var conditioning = new Conditioning { Hidden = zeros(Items, 1, 1) };
-        var noise = TrainingNoise.Draw(latents.shape, options.NoiseOffset, Streams["noise"]);
-        var timesteps = TimestepSampler.All(schedule).Draw(Items, Streams["timestep"]);
-        var scored = loss.Of(latents, conditioning, noise, timesteps, [.. pictures.Select(picture => string.Create(CultureInfo.InvariantCulture, $"picture {picture}.png"))]);
+        var drawn = new StepNoise(new NoiseOptions { NoiseOffset = options.NoiseOffset }, schedule, Streams).Draw(latents);
+        var scored = loss.Of(latents, conditioning, drawn.Noise, drawn.Timesteps, [.. pictures.Select(picture => string.Create(CultureInfo.InvariantCulture, $"picture {picture}.png"))]);
         if (micro == SteepMicroBatch) scored = scored with { Loss = (scored.Loss * 0).sqrt() };
         scored.Loss.MoveToOuterDisposeScope();
         return scored;
