@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using LowRank.Adapters;
-using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Training;
