@@ -9,8 +9,7 @@ namespace LowRank.Recipes;
 /// <param name="Parameters">What it moves.</param>
 /// <param name="Schedule">Over the steps of the whole run.</param>
 /// <param name="LastStep">Of the whole run, at which it ends.</param>
-/// <param name="Data">What it learns from.</param>
-internal sealed record TrainingPhase(TrainedParameters Parameters, LearningRateSchedule Schedule, long LastStep, EncodedData Data);
+internal sealed record TrainingPhase(TrainedParameters Parameters, LearningRateSchedule Schedule, long LastStep);
 
 /// <summary>
 /// Runs phases one after the other with the one loop. Steps, batches and random streams go on through all of them; each begins with an optimizer of its own.
@@ -26,12 +25,9 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
     /// <summary>Updates made, in all phases.</summary>
     public long Step => position.Step;
 
-    /// <summary>Runs a phase to its end.</summary>
+    /// <summary>Begins a phase: from then on everything that is trained has the values that it starts from.</summary>
     /// <param name="phase">The phase; of a resumed run first the one whose state was saved.</param>
-    /// <param name="after">Called after every update.</param>
-    /// <param name="cancellation">Stops after the running step.</param>
-    /// <returns>False when it was stopped.</returns>
-    public bool Run(TrainingPhase phase, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
+    public TrainingLoop Begin(TrainingPhase phase)
     {
         var training = options.Training;
         var optimizer = training.MakeOptimizer(phase.Parameters);
@@ -40,7 +36,19 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
         if (drawn is not null) sampler.Restore(drawn);   // the phase before may have planned batches ahead
         if (!restored) run.Restore(loop, streams, sampler);
         restored = true;
-        var step = new DenoisingStep(options, family, streams, phase.Data.Batches(sampler));
+        position = loop.Position;
+        return loop;
+    }
+
+    /// <summary>Runs a phase to its end.</summary>
+    /// <param name="loop">As <see cref="Begin"/> gave it.</param>
+    /// <param name="data">What it learns from.</param>
+    /// <param name="after">Called after every update.</param>
+    /// <param name="cancellation">Stops after the running step.</param>
+    /// <returns>False when it was stopped.</returns>
+    public bool Run(TrainingLoop loop, EncodedData data, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
+    {
+        var step = new DenoisingStep(options, family, streams, data.Batches(sampler));
         var finished = loop.Run(step.Score, _ => after(loop, step.Drawn!), run, cancellation);
         (position, drawn) = (loop.Position, step.Drawn ?? drawn);
         return finished;

@@ -68,7 +68,8 @@ public static class TrainPivotal
         {
             if (options.Inversion.Steps == 0 || run.ResumesAt > options.Inversion.Steps) return true;
             parts.Adapter.Detach();   // it changes nothing yet, and would only cost time
-            return phases.Run(new(parts.OfTokens, options.Inversion.MakeSchedule(), options.Inversion.Steps, captioned), After(options.Inversion.LearningRate, options.Inversion.MakeSchedule(), 0), cancellation);
+            var loop = phases.Begin(new(parts.OfTokens, options.Inversion.MakeSchedule(), options.Inversion.Steps));
+            return phases.Run(loop, captioned, After(options.Inversion.LearningRate, options.Inversion.MakeSchedule(), 0), cancellation);
         }
 
         bool Tune()
@@ -76,10 +77,11 @@ public static class TrainPivotal
             parts.Adapter.Attach();
             parts.Adapter.DropoutStream = streams["dropout"];
             parts.Tokens.RequireGradients(options.Inversion.TuningLearningRate > 0);
+            var loop = phases.Begin(new(parts.OfAll, new LearningRateSchedule.Later(options.Inversion.Steps, training.MakeSchedule()), parts.TotalSteps));
+            if (cancellation.IsCancellationRequested) return false;
             using var encoded = options.Inversion.TuningLearningRate > 0 ? null : new EncodedData(family, data, cache, identity.WithTokens(parts.Tokens), run);
             encoded?.EncodeAhead(cancellation, warn: false);
-            return phases.Run(new(parts.OfAll, new LearningRateSchedule.Later(options.Inversion.Steps, training.MakeSchedule()), parts.TotalSteps, encoded ?? captioned),
-                After(options.Inversion.TuningLearningRate, training.MakeSchedule(), options.Inversion.Steps), cancellation);
+            return phases.Run(loop, encoded ?? captioned, After(options.Inversion.TuningLearningRate, training.MakeSchedule(), options.Inversion.Steps), cancellation);
         }
 
         Action<TrainingLoop, SamplerState> After(double tokenRate, LearningRateSchedule schedule, long firstStep) => (loop, drawn) =>
