@@ -1,4 +1,5 @@
 using System.Globalization;
+using LowRank.Adapters;
 using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Foundation;
@@ -121,6 +122,12 @@ internal static class RunOptions
         Folder = set.Folder is null ? null! : Path.GetFullPath(set.Folder, folder),   // a missing key is told of later
         MaskFolder = set.MaskFolder is null ? null : Path.GetFullPath(set.MaskFolder, folder),
     };
+
+    /// <summary>What the training asks of the adapter.</summary>
+    public static IEnumerable<string> AcrossTables(TrainingOptions training, AdapterOptions adapter)
+    {
+        if (training.LoraplusLrRatio != 1 && adapter.Kind is not (AdapterKind.Lora or AdapterKind.Dora)) yield return "training.loraplus_lr_ratio: does nothing without adapter.kind = \"lora\" or \"dora\": other kinds have no up";
+    }
 
     /// <summary>What one table asks of another.</summary>
     private static IEnumerable<string> AcrossTables(IRunOptions options)

@@ -1,3 +1,4 @@
+using LowRank.Adapters;
 using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Foundation;
@@ -9,7 +10,8 @@ namespace LowRank.Recipes;
 /// <param name="Parameters">What it moves.</param>
 /// <param name="Schedule">Over the steps of the whole run.</param>
 /// <param name="LastStep">Of the whole run, at which it ends.</param>
-internal sealed record TrainingPhase(TrainedParameters Parameters, LearningRateSchedule Schedule, long LastStep);
+/// <param name="Adapter">The adapter that it moves, with its options; null for none.</param>
+internal sealed record TrainingPhase(TrainedParameters Parameters, LearningRateSchedule Schedule, long LastStep, (AdapterSet Set, AdapterOptions Options)? Adapter = null);
 
 /// <summary>
 /// Runs phases one after the other with the one loop. Steps, batches and random streams go on through all of them; each begins with an optimizer of its own.
@@ -32,7 +34,12 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
         var training = options.Training;
         var optimizer = training.MakeOptimizer(phase.Parameters);
         optimizers.Add(optimizer);
-        var loop = new TrainingLoop(optimizer, phase.Schedule, new TrainingLoopOptions(phase.LastStep, training.Accumulation, training.MaxGradientNorm)) { Position = position };
+        var loop = new TrainingLoop(optimizer, phase.Schedule, new TrainingLoopOptions(phase.LastStep, training.Accumulation, training.MaxGradientNorm))
+        {
+            Position = position,
+            LimitNorms = phase.Adapter is { } limited ? WeightNorms.By(limited.Set, limited.Options) : null,
+            Absent = phase.Adapter is { } dropping ? dropping.Set.TakeAbsent : null,
+        };
         if (drawn is not null) sampler.Restore(drawn);   // the phase before may have planned batches ahead
         if (!restored) run.Restore(loop, streams, sampler);
         restored = true;

@@ -51,7 +51,7 @@ public sealed record TrainLoraOptions : IRunOptions
     public static TrainLoraOptions Read(string path, IReadOnlyList<string>? settings = null, string? output = null) => RunOptions.Read<TrainLoraOptions>(path, settings, output);
 
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
-    public IReadOnlyList<string> Validate() => [.. RunOptions.Problems(this, TrainingMethod.Lora, Adapter.Validate().Select(problem => "adapter." + problem))];
+    public IReadOnlyList<string> Validate() => [.. RunOptions.Problems(this, TrainingMethod.Lora, Adapter.Validate().Select(problem => "adapter." + problem)), .. RunOptions.AcrossTables(Training, Adapter)];
 
     int IRunOptions.TotalSteps => Training.Steps;
 

@@ -77,7 +77,7 @@ public static class TrainPivotal
             parts.Adapter.Attach();
             parts.Adapter.DropoutStream = streams["dropout"];
             parts.Tokens.RequireGradients(options.Inversion.TuningLearningRate > 0);
-            var loop = phases.Begin(new(parts.OfAll, new LearningRateSchedule.Later(options.Inversion.Steps, training.MakeSchedule()), parts.TotalSteps));
+            var loop = phases.Begin(new(parts.OfAll, new LearningRateSchedule.Later(options.Inversion.Steps, training.MakeSchedule()), parts.TotalSteps, (parts.Adapter, options.Adapter)));
             if (cancellation.IsCancellationRequested) return false;
             using var encoded = options.Inversion.TuningLearningRate > 0 ? null : new EncodedData(family, data, cache, identity.WithTokens(parts.Tokens), run);
             encoded?.EncodeAhead(cancellation, warn: false);

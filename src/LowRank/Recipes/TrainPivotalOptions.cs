@@ -77,6 +77,7 @@ public sealed record TrainPivotalOptions : IRunOptions
             .. Adapter.Validate().Select(problem => "adapter." + problem),
         ]),
         .. TokenTraining.Problems(Training, withAdapter: true),
+        .. RunOptions.AcrossTables(Training, Adapter),
     ];
 
     int IRunOptions.TotalSteps => Inversion.Steps + Training.Steps;

@@ -63,7 +63,7 @@ internal sealed class InversionRun : IDisposable
 
     /// <summary>Values of every trained tensor by the case's name, as views.</summary>
     public IEnumerable<(string Name, Tensor Tensor)> Named() =>
-        (adapter?.Layers.SelectMany(layer => new[] { ($"{layer.Component}.{layer.Path}.lora_down.weight", layer.Down), ($"{layer.Component}.{layer.Path}.lora_up.weight", layer.Up) }) ?? [])
+        (adapter?.Layers.SelectMany(layer => new[] { ($"{layer.Component}.{layer.Path}.lora_down.weight", layer.Factors["down"]), ($"{layer.Component}.{layer.Path}.lora_up.weight", layer.Factors["up"]) }) ?? [])
         .Append(("text_encoder.placeholder_rows", Tokens.NamedParameters().Single().Parameter));
 
     /// <summary>What a phase moves: rates in the case's order of groups, then those that stand still.</summary>
@@ -155,8 +155,8 @@ internal sealed class InversionRun : IDisposable
         foreach (var layer in set.Layers)
         {
             var name = $"{layer.Component}.{layer.Path}";
-            layer.Down.copy_(Formula.Weight($"{name}.lora_down.weight", layer.Down.shape, seed));
-            layer.Up.copy_(Formula.Noise($"{name}.lora_up.weight", layer.Up.shape, seed, 0.05));
+            layer.Factors["down"].copy_(Formula.Weight($"{name}.lora_down.weight", layer.Factors["down"].shape, seed));
+            layer.Factors["up"].copy_(Formula.Noise($"{name}.lora_up.weight", layer.Factors["up"].shape, seed, 0.05));
         }
         return set;
     }
