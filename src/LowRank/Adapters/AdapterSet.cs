@@ -80,9 +80,13 @@ public sealed class AdapterSet : IDisposable
     /// <param name="init">Draws down, on the CPU.</param>
     /// <param name="device">Where the model lies.</param>
     /// <exception cref="OptionsException">Impossible options, or targets that find no module.</exception>
-    public static AdapterSet Create(IReadOnlyDictionary<string, nn.Module> components, AdapterOptions options, Generator init, Device device)
+    public static AdapterSet Create(IReadOnlyDictionary<string, nn.Module> components, AdapterOptions options, Generator init, Device device) =>
+        Create(components, TargetSelector.Select(components, options), options, init, device);
+
+    /// <summary>The same for modules that are chosen already, by the options of each part; of these options everything but targets and sizes counts.</summary>
+    internal static AdapterSet Create(IReadOnlyDictionary<string, nn.Module> components, IReadOnlyList<AdapterTarget> targets, AdapterOptions options, Generator init, Device device)
     {
-        var set = new AdapterSet(TargetSelector.Select(components, options), new ModuleNames(components), options.Dropout, device);
+        var set = new AdapterSet(targets, new ModuleNames(components), options.Dropout, device);
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         foreach (var layer in set.Layers)

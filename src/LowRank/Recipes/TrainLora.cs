@@ -54,7 +54,7 @@ public static class TrainLora
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
         var data = ReadData(options, family, CancellationToken.None);
-        using var adapter = Attach(options, family, streams);
+        using var adapter = TrainedParts.Attach(options, family, streams);
         return RunEstimate.Of(options, family, data, adapter);
     }
 
@@ -75,20 +75,20 @@ public static class TrainLora
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
         var data = ReadData(options, family, cancellation);
-        using var adapter = Attach(options, family, streams);
+        using var adapter = TrainedParts.Attach(options, family, streams);
         TrainingLoop? loop = null;
         IDisposable Weights() => loop!.UseForOutput(options.Save.Ema);   // those to save and to draw with, until disposed
         run.Begin(RunEstimate.Of(options, family, data, adapter), data, (path, made) => Write(path, adapter, AdapterFacts.Of(options, family, made), Weights));
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
-        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), run);
+        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options), run);
         encoded.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, adapter, run);
         var before = previews.Draw(strength: 0, cancellation);
 
         // loop
-        var parameters = TrainedParameters.Of(adapter, training.ParameterRates);
+        var parameters = TrainedParts.Parameters(options, family, adapter);
         using var optimizer = training.MakeOptimizer(parameters);
         using var average = training.MakeAverage(parameters);
         loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average);
@@ -96,7 +96,8 @@ public static class TrainLora
         var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps, PairPriors = options.Loss.PriorRule == PriorRule.TwoMeans }, streams);
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
-        var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler));
+        TrainedParts.SetCheckpointing(options, family, adapter, streams);
+        var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => TrainedParts.TextLearns(options, loop.Position.Step)));
         var finished = run.Guard(() => loop.Run(step.Score, Between, run, cancellation));
 
         // write
@@ -137,13 +138,6 @@ public static class TrainLora
         var data = TrainingData.Read(options.Data, family.DefaultSize, cancellation);
         if (options.Loss.PriorRule == PriorRule.TwoMeans) data.RequirePriorsInEveryBucket();
         return data;
-    }
-
-    private static AdapterSet Attach(TrainLoraOptions options, IDiffusionFamily family, RandomStreams streams)
-    {
-        ModelFit.Require(options, family);
-        if (family.DenoiserChannels != family.LatentChannels) throw new OptionsException($"model: {options.Model} is an inpainting model ({family.DenoiserChannels} input channels); training those is not offered yet: take the model it was made from");
-        return AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = family.Component("unet") }, options.Adapter, streams["init"], CPU);
     }
 }
 

@@ -28,6 +28,9 @@ public sealed record TrainLoraOptions
     /// <summary>What is attached to the model.</summary>
     public AdapterOptions Adapter { get; init; } = new();
 
+    /// <summary>What is attached to the text encoders. Unset: nothing; they are not trained.</summary>
+    public TextEncoderOptions? TextEncoder { get; init; }
+
     /// <summary>How it is trained.</summary>
     public TrainingOptions Training { get; init; } = new();
 
@@ -74,6 +77,7 @@ public sealed record TrainLoraOptions
         if (Data.Count == 0) problems.Add("data: empty; add at least one [[data]] table with a folder of pictures");
         for (var i = 0; i < Data.Count; i++) problems.AddRange(Data[i].Validate().Select(problem => $"data[{i}].{problem}"));
         problems.AddRange(Adapter.Validate().Select(problem => "adapter." + problem));
+        problems.AddRange((TextEncoder?.Validate(Training.Steps) ?? []).Select(problem => "text_encoder." + problem));
         problems.AddRange(Training.Validate().Select(problem => "training." + problem));
         problems.AddRange(Loss.Validate().Select(problem => "loss." + problem));
         problems.AddRange(Noise.Validate().Select(problem => "noise." + problem));
@@ -117,7 +121,7 @@ public sealed record TrainLoraOptions
 /// <summary>Training methods.</summary>
 public enum TrainingMethod
 {
-    /// <summary>Low-rank adaptation (Hu et al. 2021) of the denoiser.</summary>
+    /// <summary>Low-rank adaptation (Hu et al. 2021) of the denoiser, and of the text encoders where <see cref="TrainLoraOptions.TextEncoder"/> is set.</summary>
     Lora,
 }
 
