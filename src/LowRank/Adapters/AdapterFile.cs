@@ -93,7 +93,7 @@ public sealed class AdapterFile : IDisposable
     internal string Looks()
     {
         if (Modules.Count == 0) return Embeddings.Count > 0 ? "embeddings only" : "no adapter";
-        var ranks = Modules.Where(module => module.IsLora).Select(module => module.Rank).Distinct().Order().ToList();
+        var ranks = Modules.Where(module => module.IsUsable).Select(module => module.Rank).Distinct().Order().ToList();
         var rank = ranks.Count switch { 0 => "", 1 => $", rank {ranks[0]}", _ => $", ranks {ranks[0]} to {ranks[^1]}" };
         return $"{string.Join(" and ", Conventions.Select(convention => convention.InWords()))} keys{rank}";
     }
@@ -139,11 +139,12 @@ public sealed class AdapterFile : IDisposable
         {
             var dot = module.Lookup.IndexOf('.', StringComparison.Ordinal);
             var (config, path) = dot > 0 && parts.TryGetValue(module.Lookup[..dot], out var part) ? (part, module.Lookup[(dot + 1)..]) : (whole, module.Lookup);
-            if (config?.RankOf(path) is { } rank && rank != module.Rank)
+            if (config?.RankOf(path) is { } rank && rank != module.Rank && module.Kind!.HasRank(module))
             {
                 warnings.Add(string.Create(CultureInfo.InvariantCulture, $"{module.Name}: rank {module.Rank}, the PEFT configuration says {rank}; the factors count"));
             }
-            return config?.AlphaOf(path, module.Rank);
+            if (config?.UsesDora == true && module.Kind!.Kind != AdapterKind.Dora) problems.Add(AdapterProblem.Broken(module.Name, $"the PEFT configuration sets use_dora, but there is no {AdapterKey.PeftMagnitude}"));
+            return config?.AlphaOf(path, module.Rank, module.Kind!.HasRank(module));
         };
     }
 }

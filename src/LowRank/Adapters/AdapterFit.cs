@@ -22,16 +22,16 @@ internal sealed class AdapterFit
         this.file = file;
         this.names = names;
         problems = [.. file.FullProblems];
-        var loras = file.Modules.Where(module => module.IsLora).ToList();
-        MatchPlaces(loras.Where(module => module.Convention == AdapterConvention.Package2022).ToList());
-        foreach (var module in loras.Where(module => module.Convention != AdapterConvention.Package2022)) MatchName(module);
+        var usable = file.Modules.Where(module => module.IsUsable).ToList();
+        MatchPlaces(usable.Where(module => module.Convention == AdapterConvention.Package2022).ToList());
+        foreach (var module in usable.Where(module => module.Convention != AdapterConvention.Package2022)) MatchName(module);
         foreach (var twice in matched.GroupBy(item => item.Layer).Where(group => group.Count() > 1))
         {
             problems.Add(AdapterProblem.Broken(twice.First().Module.Name, $"names the same layer as {twice.Skip(1).First().Module.Name}"));
         }
         var order = names.Layers.Select((layer, place) => (layer, place)).ToDictionary(item => item.layer, item => item.place);
         matched.Sort((a, b) => order[a.Layer].CompareTo(order[b.Layer]));
-        if (loras.Count == 0 && problems.Count == 0) problems.Add(Nothing());
+        if (usable.Count == 0 && problems.Count == 0) problems.Add(Nothing());
     }
 
     /// <summary>In module order.</summary>
@@ -97,7 +97,7 @@ internal sealed class AdapterFit
 
     private AdapterProblem Nothing() => file.Embeddings.Count > 0
         ? new AdapterProblem($"it holds embeddings only: {AdapterFile.Some(file.Embeddings.Select(item => item.Name).ToList())}", "an adapter file")
-        : new AdapterProblem("it holds no LoRA factors", "an adapter file");
+        : new AdapterProblem("it holds no factors of LoRA, DoRA, LoHa or LoKr", "an adapter file");
 
     private CheckpointException RefuseUnmatched(AdapterLoadOptions options)
     {

@@ -36,6 +36,7 @@ internal static class AdapterMetadata
     private static void AddOwn(Dictionary<string, string> metadata, AdapterSet adapter, AdapterSaveOptions options)
     {
         metadata["lowrank.version"] = Version;
+        metadata["lowrank.kind"] = string.Join(", ", adapter.Layers.Select(layer => layer.Kind.ToString().ToLowerInvariant()).Distinct().Order(StringComparer.Ordinal));
         metadata["lowrank.rank"] = Numbers(adapter.Layers.Select(layer => (double)layer.Rank));
         metadata["lowrank.alpha"] = Numbers(adapter.Layers.Select(layer => layer.Alpha));
         if (options.Targets.Count > 0) metadata["lowrank.targets"] = JsonSerializer.Serialize(options.Targets);
@@ -63,16 +64,18 @@ internal static class AdapterMetadata
     {
         var layers = adapter.Layers.ToLookup(layer => LayerShape.Of(layer.Module)!.IsWideConvolution);
         var plain = layers[false].Any() ? layers[false] : layers[true];
-        metadata["ss_network_module"] = "networks.lora";
+        // of a set with several kinds the module that reads them all
+        var (module, arguments) = (adapter.Layers.FirstOrDefault(layer => layer.Kind != AdapterKind.Lora) ?? adapter.Layers[0]).Target.Kind.Trainer;
+        metadata["ss_network_module"] = module;
         metadata["ss_network_dim"] = Only(plain.Select(layer => layer.Rank.ToString(CultureInfo.InvariantCulture)));
         metadata["ss_network_alpha"] = Only(plain.Select(layer => Python(layer.Alpha)));
-        metadata["ss_network_args"] = layers[true].Any()
-            ? JsonSerializer.Serialize(new SortedDictionary<string, string>(StringComparer.Ordinal)
-            {
-                ["conv_alpha"] = Only(layers[true].Select(layer => Python(layer.Alpha))),
-                ["conv_dim"] = Only(layers[true].Select(layer => layer.Rank.ToString(CultureInfo.InvariantCulture))),
-            })
-            : "{}";
+        var all = new SortedDictionary<string, string>(arguments.ToDictionary(), StringComparer.Ordinal);
+        if (layers[true].Any())
+        {
+            all["conv_alpha"] = Only(layers[true].Select(layer => Python(layer.Alpha)));
+            all["conv_dim"] = Only(layers[true].Select(layer => layer.Rank.ToString(CultureInfo.InvariantCulture)));
+        }
+        metadata["ss_network_args"] = all.Count == 0 ? "{}" : JsonSerializer.Serialize(all);
         metadata["ss_output_name"] = title;
         if (options.BaseVersion is { } version)
         {

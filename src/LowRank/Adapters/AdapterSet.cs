@@ -13,14 +13,17 @@ public sealed class AdapterSet : IDisposable
     private readonly List<Action> hooks = [];
     private readonly List<Tensor> owned = [];
 
-    private AdapterSet(IReadOnlyList<AdapterTarget> targets, ModuleNames names, double dropout, Device device)
+    private readonly DropoutShares dropout;
+
+    private AdapterSet(IReadOnlyList<AdapterTarget> targets, ModuleNames names, DropoutShares dropout, Device device)
     {
         Names = names;
+        this.dropout = dropout;
         using var scope = NewDisposeScope();
         FlatParameters = zeros(targets.Sum(target => target.ParameterCount), ScalarType.Float32, device);
         FlatGradients = zeros_like(FlatParameters);
         long offset = 0;
-        Layers = targets.Select(target => new LoraLayer(target, Part(target.Shape.Down(target.Rank)), Part(target.Shape.Up(target.Rank)), dropout)).ToList();
+        Layers = targets.Select(target => target.Kind.Make(target, target.Factors.ToDictionary(factor => factor.Name, factor => Part(factor.Shape)))).ToList();
         owned.AddRange([FlatParameters, FlatGradients]);
         foreach (var tensor in owned) tensor.DetachFromDisposeScope();
 
@@ -37,9 +40,9 @@ public sealed class AdapterSet : IDisposable
     }
 
     /// <summary>One for each adapted module, in module order.</summary>
-    public IReadOnlyList<LoraLayer> Layers { get; }
+    public IReadOnlyList<AdapterLayer> Layers { get; }
 
-    /// <summary>All trainable numbers in one tensor (n), float32: of each layer in order, down then up. The layers' tensors are views of it.</summary>
+    /// <summary>All trainable numbers in one tensor (n), float32: of each layer in order, its factors in order. The layers' tensors are views of it.</summary>
     public Tensor FlatParameters { get; }
 
     /// <summary>The gradients of <see cref="FlatParameters"/> (n), float32. Backward adds to it; set it to zero before a step.</summary>
@@ -61,23 +64,26 @@ public sealed class AdapterSet : IDisposable
         set
         {
             field = value;
-            DropoutNumbers = value is null ? null : (_, shape) => rand(shape, ScalarType.Float32, generator: value);
+            DropoutNumbers = value is null ? null : (_, _, shape) => rand(shape, ScalarType.Float32, generator: value);
         }
     }
 
     /// <summary>
-    /// The numbers in [0, 1) behind dropout: a layer and the shape of its input to a float32 tensor of that shape on the CPU. Inputs whose number
-    /// is below the share are dropped. Drawn from <see cref="DropoutStream"/>, unless a caller that has its own numbers sets it.
+    /// The numbers in [0, 1) behind dropout: a place, a layer and a shape to a float32 tensor of that shape on the CPU. What has a number
+    /// below the share is dropped. Drawn from <see cref="DropoutStream"/>, unless a caller that has its own numbers sets it.
     /// </summary>
-    internal Func<LoraLayer, long[], Tensor>? DropoutNumbers { get; set; }
+    internal Func<DropoutPlace, AdapterLayer, long[], Tensor>? DropoutNumbers { get; set; }
+
+    /// <summary>Dropout of one layer in one call; null for none.</summary>
+    internal LayerDropout? DropoutOf(AdapterLayer layer) => dropout.Any && DropoutNumbers is { } numbers ? new LayerDropout(layer, dropout, numbers) : null;
 
     /// <summary>True while the model's outputs include this adapter's.</summary>
     public bool Attached => hooks.Count > 0;
 
-    /// <summary>A fresh adapter, attached: down uniform in ±1/√fan-in (Kaiming with a = √5), up zero, so that it changes nothing yet.</summary>
+    /// <summary>A fresh adapter, attached. One factor of every product is zero (or the start is taken off again), so that it changes nothing yet.</summary>
     /// <param name="components">The model's parts by name: unet, text_encoder, …</param>
-    /// <param name="options">Targets and sizes.</param>
-    /// <param name="init">Draws down, on the CPU.</param>
+    /// <param name="options">Kind, targets, sizes, start.</param>
+    /// <param name="init">Draws the factors that are not zero, on the CPU.</param>
     /// <param name="device">Where the model lies.</param>
     /// <exception cref="OptionsException">Impossible options, or targets that find no module.</exception>
     public static AdapterSet Create(IReadOnlyDictionary<string, nn.Module> components, AdapterOptions options, Generator init, Device device) =>
@@ -86,13 +92,13 @@ public sealed class AdapterSet : IDisposable
     /// <summary>The same for modules that are chosen already, by the options of each part; of these options everything but targets and sizes counts.</summary>
     internal static AdapterSet Create(IReadOnlyDictionary<string, nn.Module> components, IReadOnlyList<AdapterTarget> targets, AdapterOptions options, Generator init, Device device)
     {
-        var set = new AdapterSet(targets, new ModuleNames(components), options.Dropout, device);
+        var set = new AdapterSet(targets, new ModuleNames(components), options.DropoutShares, device);
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         foreach (var layer in set.Layers)
         {
-            var bound = 1 / Math.Sqrt(layer.Down.shape.Skip(1).Aggregate(1L, (a, b) => a * b));
-            layer.Down.copy_(empty(layer.Down.shape, ScalarType.Float32).uniform_(-bound, bound, init));
+            using var inner = NewDisposeScope();
+            layer.Target.Kind.Start(layer, options, init);
         }
         set.Attach();
         return set;
@@ -102,24 +108,21 @@ public sealed class AdapterSet : IDisposable
     /// <param name="components">The model's parts by name: unet, text_encoder, …</param>
     /// <param name="file">Of any convention; stays the caller's, and may be closed afterwards.</param>
     /// <param name="options">Strength, and what is forgiven; null for the defaults.</param>
-    /// <exception cref="CheckpointException">The file holds anything that finds no module, does not fit, is not finite, or is no LoRA. The message lists it.</exception>
+    /// <exception cref="CheckpointException">The file holds anything that finds no module, does not fit, is not finite, or is of no kind that is read. The message lists it.</exception>
     public static AdapterSet Load(IReadOnlyDictionary<string, nn.Module> components, AdapterFile file, AdapterLoadOptions? options = null)
     {
         options ??= new();
         var names = new ModuleNames(components);
         var fit = new AdapterFit(file, names);
         var warnings = fit.Require(options);
-        var targets = fit.Matched.Select(item => new AdapterTarget(item.Layer.Component, item.Layer.Path, item.Layer.Module, item.Module.Rank, item.Module.EffectiveAlpha)).ToList();
-        var set = new AdapterSet(targets, names, 0, options.Device ?? CPU) { Warnings = warnings, Strength = options.Strength };
+        var targets = fit.Matched.Select(item => new AdapterTarget(item.Layer.Component, item.Layer.Path, item.Layer.Module, item.Module.Rank, item.Module.EffectiveAlpha, item.Module.Kind!, item.Module.Kind!.Factors(item.Module, item.Layer.Shape))).ToList();
+        var set = new AdapterSet(targets, names, new DropoutShares(), options.Device ?? CPU) { Warnings = warnings, Strength = options.Strength };
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         foreach (var (layer, (module, _)) in set.Layers.Zip(fit.Matched))
         {
-            var (down, up) = module.ReadFactors();
-            layer.Down.copy_(down.view(layer.Down.shape));
-            layer.Up.copy_(up.view(layer.Up.shape));
-            down.Dispose();
-            up.Dispose();
+            using var inner = NewDisposeScope();
+            foreach (var (name, values) in module.ReadFactors()) layer.Factors[name].copy_(values.view(layer.Factors[name].shape));
         }
         if (!set.FlatParameters.isfinite().all().item<bool>())
         {
@@ -130,9 +133,21 @@ public sealed class AdapterSet : IDisposable
         return set;
     }
 
-    /// <summary>Every trainable tensor with its name (<c>component.path.down</c>, <c>….up</c>) in the order of <see cref="FlatParameters"/>; still owned by the set.</summary>
+    /// <summary>Every trainable tensor with its name (<c>component.path.down</c>, <c>….up</c>; see <see cref="AdapterLayer.Factors"/>) in the order of <see cref="FlatParameters"/>; still owned by the set.</summary>
     public IEnumerable<(string Name, Tensor Parameter)> NamedParameters() =>
-        Layers.SelectMany(layer => new[] { ($"{layer.Component}.{layer.Path}.down", layer.Down), ($"{layer.Component}.{layer.Path}.up", layer.Up) });
+        Layers.SelectMany(layer => layer.Named());
+
+    /// <summary>
+    /// Indices (in the order of <see cref="NamedParameters"/>) of the parameters of layers that module dropout left out of every pass since the last
+    /// call: they have no gradient, which is not the same as a gradient of zeros. Null without module dropout.
+    /// </summary>
+    internal IReadOnlySet<int>? TakeAbsent()
+    {
+        if (dropout.Module == 0) return null;
+        var absent = Layers.SelectMany(layer => layer.Target.Factors.Select(_ => !layer.TookPart)).Select((missing, index) => (missing, index)).Where(item => item.missing).Select(item => item.index).ToHashSet();
+        foreach (var layer in Layers) layer.TookPart = false;
+        return absent;
+    }
 
     /// <summary>Puts every layer on its module; does nothing when they are on.</summary>
     public void Attach()
@@ -152,6 +167,7 @@ public sealed class AdapterSet : IDisposable
     public void Dispose()
     {
         Detach();
+        foreach (var tensor in Layers.SelectMany(layer => layer.Fixed)) tensor.Dispose();
         foreach (var tensor in owned) tensor.Dispose();
         owned.Clear();
     }

@@ -21,26 +21,19 @@ public static class AdapterWriter
             : throw new ArgumentException($"adapters are written as F16, BF16 or F32, not {options.Type}", nameof(options));
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        var tensors = adapter.Layers.SelectMany(layer => options.Format == AdapterFormat.Kohya ? Kohya(layer, adapter.Names, type) : Peft(layer, type)).ToList();
+        var tensors = adapter.Layers.SelectMany(layer => Parameters(layer, adapter.Names, options.Format, type)).ToList();
         Refuse(path, tensors, options.Type);
         var metadata = AdapterMetadata.Of(adapter, options, options.Title ?? Path.GetFileNameWithoutExtension(path));
         if (options.Format == AdapterFormat.Kohya) metadata["sshs_model_hash"] = DataHash(tensors);
         SafetensorsWriter.Write(path, tensors, metadata);
     }
 
-    private static IEnumerable<KeyValuePair<string, Tensor>> Kohya(LoraLayer layer, ModuleNames names, ScalarType type)
+    private static IEnumerable<KeyValuePair<string, Tensor>> Parameters(AdapterLayer layer, ModuleNames names, AdapterFormat format, ScalarType type)
     {
-        var name = names.Kohya(layer.Component, layer.Path);
-        yield return new($"{name}.lora_down.weight", layer.Down.to(type));
-        yield return new($"{name}.lora_up.weight", layer.Up.to(type));
-        yield return new($"{name}.alpha", tensor(layer.Alpha, ScalarType.Float32).to(type));
-    }
-
-    private static IEnumerable<KeyValuePair<string, Tensor>> Peft(LoraLayer layer, ScalarType type)
-    {
-        var name = ModuleNames.Peft(layer.Component, layer.Path);
-        yield return new($"{name}.lora_A.weight", layer.Down.to(type));
-        yield return new($"{name}.lora_B.weight", (layer.Up * layer.Scale).to(type));
+        var (name, parameters) = format == AdapterFormat.Kohya
+            ? (names.Kohya(layer.Component, layer.Path), layer.Target.Kind.Kohya(layer))
+            : (ModuleNames.Peft(layer.Component, layer.Path), layer.Target.Kind.Peft(layer));
+        return parameters.Select(item => KeyValuePair.Create($"{name}.{item.Parameter}", item.Tensor.to(type)));
     }
 
     private static void Refuse(string path, List<KeyValuePair<string, Tensor>> tensors, StoredType type)

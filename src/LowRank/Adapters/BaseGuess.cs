@@ -31,8 +31,8 @@ internal sealed record BaseGuess(string Name, string Because)
 
     /// <summary>Widths of the text that the file's cross-attention takes.</summary>
     public static IReadOnlyList<long> TextWidths(IEnumerable<FileModule> modules) => modules
-        .Where(module => module.IsLora && TakesText(module.Lookup))
-        .Select(module => module.Down!.Shape[1]).Distinct().Order().ToList();
+        .Where(module => module.IsUsable && TakesText(module.Lookup))
+        .Select(module => module.Inputs).Distinct().Order().ToList();
 
     public static bool TakesText(string name) => name.EndsWith("attn2.to_k", StringComparison.Ordinal) || name.EndsWith("attn2.to_v", StringComparison.Ordinal)
         || name.EndsWith("attn2_to_k", StringComparison.Ordinal) || name.EndsWith("attn2_to_v", StringComparison.Ordinal);
@@ -54,12 +54,12 @@ internal sealed record BaseGuess(string Name, string Because)
         }
         var widths = TextWidths(modules);
         // places have no names; no other layer of these UNets has these widths
-        if (widths.Count == 0) widths = modules.Where(module => module.IsLora && module.Lookup.StartsWith("unet:", StringComparison.Ordinal)).Select(module => module.Down!.Shape[1]).Where(ByTextWidth.ContainsKey).Distinct().ToList();
+        if (widths.Count == 0) widths = modules.Where(module => module.IsUsable && module.Lookup.StartsWith("unet:", StringComparison.Ordinal)).Select(module => module.Inputs).Where(ByTextWidth.ContainsKey).Distinct().ToList();
         if (widths.Count == 1)
         {
             return new BaseGuess(ByTextWidth.GetValueOrDefault(widths[0], "a model of another size"), string.Create(CultureInfo.InvariantCulture, $"its cross-attention takes text of width {widths[0]}"));
         }
-        var encoder = modules.Where(module => module.IsLora && module.Lookup.Contains("self_attn", StringComparison.Ordinal) || module.Lookup.StartsWith("text_encoder:", StringComparison.Ordinal)).Select(module => module.Down?.Shape.ElementAtOrDefault(1) ?? 0).Distinct().ToList();
+        var encoder = modules.Where(module => module.IsUsable && module.Lookup.Contains("self_attn", StringComparison.Ordinal) || module.Lookup.StartsWith("text_encoder:", StringComparison.Ordinal)).Select(module => module.IsUsable ? module.Inputs : 0).Distinct().ToList();
         return encoder switch
         {
             [768] => new BaseGuess($"{One} or {Xl}", "its text encoder has width 768"),

@@ -20,10 +20,11 @@ internal sealed class FileModule
         var meaning = keys.First().Meaning;
         (Name, Lookup, Convention) = (meaning.Module, meaning.Lookup, meaning.Convention);
         parameters = keys.ToDictionary(item => item.Meaning.Parameter, item => file.Tensors[item.Key]);
+        Kind = LayerKind.Of(parameters.Keys);
         CheckParameters();
-        (Down, Up) = (parameters.GetValueOrDefault(AdapterKey.Down), parameters.GetValueOrDefault(AdapterKey.Up));
         CheckFactors();
-        Alpha = ReadAlpha() ?? (IsLora ? scaling?.Invoke(this) : null);
+        Rank = IsUsable ? Kind!.RankOf(this) : 0;
+        Alpha = ReadAlpha() ?? (IsUsable ? scaling?.Invoke(this) : null);
     }
 
     /// <summary>As the file writes it.</summary>
@@ -34,14 +35,17 @@ internal sealed class FileModule
 
     public AdapterConvention Convention { get; }
 
-    public TensorInfo? Down { get; }
+    /// <summary>What its factors are; null for a module without factors of a kind that is read.</summary>
+    public LayerKind? Kind { get; }
 
-    public TensorInfo? Up { get; }
+    /// <summary>Has all factors of its kind and nothing that changes what they mean.</summary>
+    public bool IsUsable { get; private set; }
 
-    /// <summary>Has both factors and nothing that changes what they mean.</summary>
-    public bool IsLora { get; private set; }
+    /// <summary>Of a usable module.</summary>
+    public int Rank { get; }
 
-    public int Rank => Down is { Shape: [var rank, ..] } ? (int)rank : 0;
+    /// <summary>Inputs of the layer that a usable module is for.</summary>
+    public long Inputs => Kind!.InputsOf(this);
 
     /// <summary>What the file says; null where it says nothing, and the rank counts (scale 1).</summary>
     public double? Alpha { get; }
@@ -49,32 +53,41 @@ internal sealed class FileModule
     /// <summary>alpha / rank, alpha 0 read as sd-scripts does: as the rank.</summary>
     public double EffectiveAlpha => Alpha is null or 0 ? Rank : Alpha.Value;
 
+    /// <summary>alpha / rank, or what its kind has in its place.</summary>
+    public double Scale => Kind!.ScaleOf(this);
+
     public IEnumerable<string> Keys => parameters.Values.Select(info => info.Name);
+
+    /// <summary>What it holds, as <see cref="AdapterKey"/> calls it.</summary>
+    public IEnumerable<string> Parameters => parameters.Keys;
+
+    /// <summary>Where a parameter lies in the file; null where it has none of the name.</summary>
+    public TensorInfo? this[string parameter] => parameters.GetValueOrDefault(parameter);
+
+    /// <summary>A parameter's values in float32. The caller owns them.</summary>
+    public Tensor Read(string parameter) => file.Read(parameters[parameter].Name).to(ScalarType.Float32);
 
     public List<AdapterProblem> Problems { get; } = [];
 
     public List<string> Warnings { get; } = [];
 
-    /// <summary>Another kind of adapter: its name; null for LoRA.</summary>
+    /// <summary>A kind of adapter that is not read: its name; null for none.</summary>
     public string? Algorithm { get; private set; }
 
-    /// <summary>A (r, in·kh·kw) or B (out, r), float32, as the file has them; only of a LoRA. The caller owns them.</summary>
-    public (Tensor Down, Tensor Up) ReadFactors()
+    /// <summary>The factors of a usable module in float32, with as many elements as its layer's. The caller owns them.</summary>
+    public IReadOnlyDictionary<string, Tensor> ReadFactors()
     {
         using var scope = NewDisposeScope();
-        var (down, up) = (Read(Down!), Read(Up!));
-        return (down.MoveToOuterDisposeScope(), up.MoveToOuterDisposeScope());
-        Tensor Read(TensorInfo info) => file.Read(info.Name).to(ScalarType.Float32).flatten(1);
+        using var quiet = no_grad();
+        return Kind!.Read(this).ToDictionary(item => item.Key, item => item.Value.contiguous().MoveToOuterDisposeScope());
     }
 
-    /// <summary>‖ΔW‖ (Frobenius) at strength 1, without forming ΔW: ‖BA‖² is the sum of BᵀB times AAᵀ, element by element.</summary>
+    /// <summary>‖ΔW‖ (Frobenius) at strength 1; of a DoRA, whose change depends on its base, that of its low-rank part.</summary>
     public double DeltaNorm()
     {
         using var scope = NewDisposeScope();
-        var (down, up) = ReadFactors();
-        var (a, b) = (down.to(ScalarType.Float64), up.to(ScalarType.Float64));
-        var squared = b.t().mm(b).mul_(a.mm(a.t())).sum().item<double>();
-        return Math.Abs(EffectiveAlpha / Rank) * Math.Sqrt(Math.Max(0, squared));
+        var factors = ReadFactors();
+        return Kind!.Norm(factors, Kind.HasRank(this) ? Scale : 1).item<double>();   // whole factors are read with their scale
     }
 
     /// <summary>Numbers that are none: "1 NaN in lora_down", or null when all are finite.</summary>
@@ -82,55 +95,40 @@ internal sealed class FileModule
     {
         using var scope = NewDisposeScope();
         var found = new List<string>();
-        foreach (var info in new[] { Down, Up })
+        foreach (var (parameter, info) in parameters)
         {
-            if (info is null || info.Type is StoredType.F8_E4M3 or StoredType.F8_E5M2) continue;
-            var values = file.Read(info.Name).to(ScalarType.Float32);
+            if (parameter == AdapterKey.Alpha || info.Type is StoredType.F8_E4M3 or StoredType.F8_E5M2) continue;
+            var values = Read(parameter);
             var (nan, infinite) = (values.isnan().sum().item<long>(), values.isinf().sum().item<long>());
-            if (nan > 0) found.Add(string.Create(CultureInfo.InvariantCulture, $"{nan} NaN in {Word(info)}"));
-            if (infinite > 0) found.Add(string.Create(CultureInfo.InvariantCulture, $"{infinite} infinite in {Word(info)}"));
+            if (nan > 0) found.Add(string.Create(CultureInfo.InvariantCulture, $"{nan} NaN in {Word(parameter)}"));
+            if (infinite > 0) found.Add(string.Create(CultureInfo.InvariantCulture, $"{infinite} infinite in {Word(parameter)}"));
         }
         return found.Count > 0 ? string.Join(", ", found) : null;
     }
 
     /// <summary>What does not fit the layer, or null.</summary>
-    public string? Misfit(LayerShape layer)
-    {
-        var (inputs, outputs) = (Down!.Shape[1], Up!.Shape[0]);
-        if (inputs != layer.Inputs) return string.Create(CultureInfo.InvariantCulture, $"{Word(Down)} has {inputs} input columns, the layer has {layer.Inputs}");
-        if (outputs != layer.Outputs) return string.Create(CultureInfo.InvariantCulture, $"{Word(Up)} has {outputs} output rows, the layer has {layer.Outputs}");
-        var kernel = Down.Shape.Skip(2).ToArray();
-        var wanted = layer.Kernel;
-        if (kernel.Length == 0) kernel = wanted.Select(_ => 1L).ToArray();
-        if (wanted.Length == 0 && kernel.All(size => size == 1)) return null;
-        return kernel.SequenceEqual(wanted) ? null : $"{Word(Down)} has the kernel {Shapes.Show(kernel)}, the layer has {(wanted.Length == 0 ? "none (it is linear)" : Shapes.Show(wanted))}";
-    }
+    public string? Misfit(LayerShape layer) => Kind!.Misfit(this, layer);
 
     /// <summary>Other kinds of adapters and parameters nobody knows: ignoring either would change the result.</summary>
     private void CheckParameters()
     {
-        var others = parameters.Keys.Where(parameter => parameter is not (AdapterKey.Down or AdapterKey.Up or AdapterKey.Alpha)).ToList();
+        var others = parameters.Keys.Where(parameter => parameter != AdapterKey.Alpha && Kind?.Knows(parameter) != true).ToList();
         // (IA)³ keeps its vector under a name that others use too
         var known = others.Select(parameter => (parameter, Name: Algorithms.NameOf(parameter) ?? (parameter == "weight" && others.Contains("on_input") ? "(IA)³" : null))).ToList();
         Algorithm = known.Select(item => item.Name).FirstOrDefault(name => name is not null);
-        if (Algorithm is not null) Problems.Add(AdapterProblem.Algorithm(Name, Algorithm, known.Where(item => item.Name is not null).Select(item => item.parameter)));
+        if (Algorithm is not null) Problems.Add(AdapterProblem.Algorithm(Name, Kind is null ? Algorithm : $"{Algorithm} on {Kind.Name}", known.Where(item => item.Name is not null).Select(item => item.parameter)));
         var unknown = known.Where(item => item.Name is null).Select(item => item.parameter).ToList();
         if (unknown.Count > 0) Problems.Add(AdapterProblem.UnknownParameters(Name, unknown));
     }
 
     private void CheckFactors()
     {
-        if (Down is null && Up is null)
+        if (Kind is null)
         {
             if (Algorithm is null && parameters.ContainsKey(AdapterKey.Alpha)) Warnings.Add($"{Name}: alpha without factors; it is ignored");
-            return;
         }
-        if (Down is null || Up is null) Problems.Add(AdapterProblem.Broken(Name, $"{Word(Down ?? Up!)} without {(Down is null ? WordOf(AdapterKey.Down) : WordOf(AdapterKey.Up))}"));
-        else if (Down.Shape.Count is not (2 or 4)) Problems.Add(AdapterProblem.Broken(Name, $"{Word(Down)} has the shape {Shapes.Show(Down.Shape)}; two or four axes are read"));
-        else if (Up.Shape.Count is not (2 or 4) || Up.Shape.Skip(2).Any(size => size != 1)) Problems.Add(AdapterProblem.Broken(Name, $"{Word(Up)} has the shape {Shapes.Show(Up.Shape)}; (out, rank) or (out, rank, 1, 1) is read"));
-        else if (Down.Shape[0] != Up.Shape[1]) Problems.Add(AdapterProblem.Broken(Name, string.Create(CultureInfo.InvariantCulture, $"rank {Down.Shape[0]} in {Word(Down)}, {Up.Shape[1]} in {Word(Up)}")));
-        else if (Down.Shape[0] == 0) Problems.Add(AdapterProblem.Broken(Name, "rank 0"));
-        else IsLora = Algorithm is null;
+        else if (Kind.Fault(this) is { } fault) Problems.Add(AdapterProblem.Broken(Name, fault));
+        else IsUsable = Algorithm is null;
     }
 
     private double? ReadAlpha()
@@ -145,18 +143,20 @@ internal sealed class FileModule
         using var scope = NewDisposeScope();
         var alpha = file.Read(info.Name).to(ScalarType.Float64).reshape(1)[0].item<double>();
         if (!double.IsFinite(alpha)) Problems.Add(AdapterProblem.NotFinite(Name, "alpha"));
-        else if (alpha == 0 && (Down is not null || Up is not null)) Warnings.Add($"{Name}: alpha 0; read as alpha = rank, as sd-scripts does (others multiply by 0)");
+        else if (alpha == 0 && Kind is not null) Warnings.Add($"{Name}: alpha 0; read as alpha = rank, as sd-scripts does (others multiply by 0)");
         return alpha;
     }
 
-    /// <summary>How the file calls a factor: lora_down, lora_A, ….</summary>
-    private string Word(TensorInfo info) => WordOf(info.Name == parameters.GetValueOrDefault(AdapterKey.Down)?.Name ? AdapterKey.Down : AdapterKey.Up);
-
-    private string WordOf(string factor) => Convention switch
+    /// <summary>How the file calls a parameter: lora_down, lora_A, hada_w1_a, ….</summary>
+    public string Word(string parameter) => parameter switch
     {
-        AdapterConvention.Package2022 => factor,
-        AdapterConvention.Peft => factor == AdapterKey.Down ? "lora_A" : "lora_B",
-        AdapterConvention.Diffusers or AdapterConvention.AttentionProcessors => "lora." + factor,
-        _ => "lora_" + factor,
+        AdapterKey.Down or AdapterKey.Up => Convention switch
+        {
+            AdapterConvention.Package2022 => parameter,
+            AdapterConvention.Peft => parameter == AdapterKey.Down ? "lora_A" : "lora_B",
+            AdapterConvention.Diffusers or AdapterConvention.AttentionProcessors => "lora." + parameter,
+            _ => "lora_" + parameter,
+        },
+        _ => parameter.EndsWith(".weight", StringComparison.Ordinal) ? parameter[..^".weight".Length] : parameter,
     };
 }

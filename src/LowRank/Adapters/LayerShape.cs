@@ -46,5 +46,8 @@ internal sealed record LayerShape(long Inputs, long Outputs, long[] Kernel, long
         _ => throw new ArgumentException($"{module.GetName()} has no weight that an adapter could change", nameof(module)),
     };
 
+    /// <summary>The bias of such a layer, null for none; still owned by the layer.</summary>
+    public static Parameter? BiasOf(nn.Module module) => module is Linear linear ? linear.bias : ((Conv2d)module).bias;
+
     private static long[] Two(long[]? sizes) => sizes is null ? [0, 0] : sizes.Length == 1 ? [sizes[0], sizes[0]] : sizes;
 }

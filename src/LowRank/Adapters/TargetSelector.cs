@@ -9,11 +9,13 @@ namespace LowRank.Adapters;
 /// <param name="Path">The module's path inside its component.</param>
 /// <param name="Module">The layer itself; still owned by its model.</param>
 /// <param name="Rank">1 or more.</param>
-/// <param name="Alpha">Above 0.</param>
-internal sealed record AdapterTarget(string Component, string Path, nn.Module Module, int Rank, double Alpha)
+/// <param name="Alpha">Above 0; of a rank-stabilised layer √rank times what was asked for, so that the scale is alpha / rank for all.</param>
+/// <param name="Kind">What its factors are.</param>
+/// <param name="Factors">Their names and shapes, in the order in which they lie in the flat tensor.</param>
+internal sealed record AdapterTarget(string Component, string Path, nn.Module Module, int Rank, double Alpha, LayerKind Kind, IReadOnlyList<Factor> Factors)
 {
-    /// <summary>Trainable numbers: those of down and up.</summary>
-    public long ParameterCount => Shape.Down(Rank).Aggregate((a, b) => a * b) + Shape.Up(Rank).Aggregate((a, b) => a * b);
+    /// <summary>Trainable numbers.</summary>
+    public long ParameterCount => Factors.Sum(factor => factor.Count);
 
     internal LayerShape Shape => LayerShape.Of(Module)!;
 }
@@ -65,14 +67,15 @@ internal static class TargetSelector
         }
         if (problems.Count > 0) throw new OptionsException(string.Join('\n', problems));
 
-        var selected = targets.Select(layer => Size(layer, options, overrides.FirstOrDefault(item => item.Matches(layer)).Item)).OfType<AdapterTarget>().ToList();
+        var kind = LayerKind.Of(options);
+        var selected = targets.Select(layer => Size(layer, options, kind, overrides.FirstOrDefault(item => item.Matches(layer)).Item)).OfType<AdapterTarget>().ToList();
         return selected.Count > 0 ? selected : throw new OptionsException("overrides: rank 0 leaves out every target module; nothing would be trained");
     }
 
-    private static AdapterTarget? Size(Layer layer, AdapterOptions options, AdapterOverride? change)
+    private static AdapterTarget? Size(Layer layer, AdapterOptions options, LayerKind kind, AdapterOverride? change)
     {
         var (rank, alpha) = options.SizeOf(layer.Shape, change);
-        return rank == 0 ? null : new AdapterTarget(layer.Component, layer.Path, layer.Module, rank, alpha);
+        return rank == 0 ? null : new AdapterTarget(layer.Component, layer.Path, layer.Module, rank, alpha, kind, kind.Factors(layer.Shape, rank, options));
     }
 
     private static Func<Layer, bool> Matcher(string text)

@@ -15,9 +15,9 @@ public static class InspectAdapter
     public static AdapterReport Run(string path)
     {
         using var file = AdapterFile.Open(path);
-        var loras = file.Modules.Where(module => module.IsLora).ToList();
-        var places = file.Modules.Where(module => module.Down is not null || module.Up is not null || module.Algorithm is not null).Select(module => (Module: module, Place: ModulePlace.Of(module))).ToList();
-        var norms = loras.ToDictionary(module => module, module => module.DeltaNorm());
+        var usable = file.Modules.Where(module => module.IsUsable).ToList();
+        var places = file.Modules.Where(module => module.Kind is not null || module.Algorithm is not null).Select(module => (Module: module, Place: ModulePlace.Of(module))).ToList();
+        var norms = usable.ToDictionary(module => module, module => module.DeltaNorm());
         var guess = BaseGuess.Of(file);
         return new AdapterReport
         {
@@ -26,12 +26,12 @@ public static class InspectAdapter
             Sha256 = Hash(file.Path),
             Formats = file.Conventions.Select(convention => convention.InWords()).ToList(),
             Types = file.Tensors.GroupBy(info => info.Type).OrderByDescending(group => group.Count()).Select(group => group.Key.ToString()).ToList(),
-            Kinds = Kinds(file, loras.Count > 0),
+            Kinds = Kinds(file),
             Modules = places.GroupBy(item => item.Place.Component).OrderByDescending(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count()),
             Targets = places.GroupBy(item => item.Place.Layer).OrderByDescending(group => group.Count()).ThenBy(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count()),
-            Ranks = loras.Select(module => module.Rank).Distinct().Order().ToList(),
-            Alphas = loras.Select(module => module.EffectiveAlpha).Distinct().Order().ToList(),
-            Scales = loras.Select(module => module.EffectiveAlpha / module.Rank).Distinct().Order().ToList(),
+            Ranks = usable.Select(module => module.Rank).Distinct().Order().ToList(),
+            Alphas = usable.Select(module => module.EffectiveAlpha).Distinct().Order().ToList(),
+            Scales = usable.Select(module => module.Scale).Distinct().Order().ToList(),
             Base = guess?.Name,
             BaseEvidence = guess?.Because,
             Norms = places.Where(item => norms.ContainsKey(item.Module))
@@ -40,35 +40,34 @@ public static class InspectAdapter
                 .ToDictionary(group => group.Key, group => Math.Sqrt(group.Sum(item => norms[item.Module] * norms[item.Module]))),
             Embeddings = file.Embeddings.Select(item => $"{item.Name} {Shapes.Show(item.Shape)}").ToList(),
             Metadata = file.Metadata.OrderBy(item => item.Key, StringComparer.Ordinal).ToDictionary(),
-            Trouble = Trouble(file, loras, norms).ToList(),
-            LoadsIn = loras.Count > 0 && loras.Count == places.Count ? LoadsIn(file) : new Dictionary<string, string>(),
+            Trouble = Trouble(file, usable, norms).ToList(),
+            LoadsIn = usable.Count == places.Count && usable.Count > 0 && usable.TrueForAll(module => module.Kind!.Kind == AdapterKind.Lora) ? LoadsIn(file) : new Dictionary<string, string>(),
         };
     }
 
     /// <summary>Reports as one JSON document: an array, keys in snake_case; a number that is none as "NaN".</summary>
     public static string ToJson(IReadOnlyList<AdapterReport> reports) => JsonSerializer.Serialize(reports, HubJson.Own);
 
-    private static List<string> Kinds(AdapterFile file, bool lora)
+    private static List<string> Kinds(AdapterFile file)
     {
-        var kinds = file.Modules.Select(module => module.Algorithm).OfType<string>().Distinct().ToList();
-        if (lora) kinds.Insert(0, "LoRA");
+        var kinds = file.Modules.Where(module => module.IsUsable).Select(module => module.Kind!.Name).Concat(file.Modules.Select(module => module.Algorithm).OfType<string>()).Distinct().OrderByDescending(kind => kind == "LoRA").ToList();
         if (file.Embeddings.Count > 0) kinds.Add("embeddings");
         return kinds;
     }
 
-    private static IEnumerable<string> Trouble(AdapterFile file, List<FileModule> loras, Dictionary<FileModule, double> norms)
+    private static IEnumerable<string> Trouble(AdapterFile file, List<FileModule> usable, Dictionary<FileModule, double> norms)
     {
         foreach (var problem in file.Problems.Concat(file.Warnings)) yield return problem;
-        foreach (var module in loras.Where(module => !double.IsFinite(norms[module]))) yield return $"{module.Name}: not finite: {module.NotFinite() ?? "the product overflows"}";
-        var dead = loras.Where(module => norms[module] == 0).Select(module => module.Name).ToList();
-        if (dead.Count > 0) yield return string.Create(CultureInfo.InvariantCulture, $"{dead.Count} of {loras.Count} modules change nothing (a factor is zero): {AdapterFile.Some(dead)}");
-        var flat = loras.Where(module => module.Convention is AdapterConvention.Kohya or AdapterConvention.Lycoris).ToList();
+        foreach (var module in usable.Where(module => !double.IsFinite(norms[module]))) yield return $"{module.Name}: not finite: {module.NotFinite() ?? "the product overflows"}";
+        var dead = usable.Where(module => norms[module] == 0).Select(module => module.Name).ToList();
+        if (dead.Count > 0) yield return string.Create(CultureInfo.InvariantCulture, $"{dead.Count} of {usable.Count} modules change nothing (a factor is zero): {AdapterFile.Some(dead)}");
+        var flat = usable.Where(module => module.Convention is AdapterConvention.Kohya or AdapterConvention.Lycoris).ToList();
         var without = flat.Count(module => module.Alpha is null);
         if (without > 0) yield return string.Create(CultureInfo.InvariantCulture, $"{without} of {flat.Count} modules have no alpha: their scale is 1");
         if (flat.Select(module => (module.Rank, module.EffectiveAlpha)).Distinct().Count() > 1) yield return "ranks or alphas differ by module: diffusers scales some modules of such a file wrongly";
         var generations = file.Conventions.Intersect([AdapterConvention.Peft, AdapterConvention.Diffusers, AdapterConvention.AttentionProcessors]).ToList();
         if (generations.Contains(AdapterConvention.Peft) && generations.Count > 1) yield return "generations of keys are mixed: diffusers looks at the first key only and drops the others in silence";
-        if (file.Embeddings.Count > 0 && loras.Count > 0) yield return "the embeddings are not applied with the adapter";
+        if (file.Embeddings.Count > 0 && usable.Count > 0) yield return "the embeddings are not applied with the adapter";
     }
 
     /// <summary>What each convention loads in (docs/adapter-formats.md): a file loads where all its conventions do.</summary>

@@ -91,7 +91,7 @@ public static class TrainLora
         var parameters = TrainedParts.Parameters(options, family, adapter);
         using var optimizer = training.MakeOptimizer(parameters);
         using var average = training.MakeAverage(parameters);
-        loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average);
+        loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average) { LimitNorms = WeightNorms.By(adapter, options.Adapter), Absent = adapter.TakeAbsent };
         previews.Weights = Weights;
         var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps, PairPriors = options.Loss.PriorRule == PriorRule.TwoMeans }, streams);
         run.Restore(loop, streams, sampler);

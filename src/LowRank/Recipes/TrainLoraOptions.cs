@@ -82,6 +82,7 @@ public sealed record TrainLoraOptions
         problems.AddRange(Loss.Validate().Select(problem => "loss." + problem));
         problems.AddRange(Noise.Validate().Select(problem => "noise." + problem));
         problems.AddRange(AcrossTables());
+        if (Training.LoraplusLrRatio != 1 && Adapter.Kind is not (AdapterKind.Lora or AdapterKind.Dora)) problems.Add("training.loraplus_lr_ratio: does nothing without adapter.kind = \"lora\" or \"dora\": other kinds have no up");
         problems.AddRange(Preview.Validate().Select(problem => "preview." + problem));
         return problems;
     }

@@ -77,10 +77,12 @@ internal sealed class TrainedParameters
     /// <summary>Rates and decays.</summary>
     public IReadOnlyList<ParameterGroup> Groups { get; }
 
-    /// <summary>Indices of the segments that stand still after so many updates, or have no gradient ever; null for none.</summary>
-    public IReadOnlySet<int>? Still(long step) => absent.Count > 0 || Groups.Any(group => group.StandsStill(step))
-        ? Enumerable.Range(0, Segments.Count).Where(index => absent.Contains(index) || Groups[Segments[index].Group].StandsStill(step)).ToHashSet()
-        : null;
+    /// <summary>Indices of the segments that an update leaves alone: those of groups that stand still after so many updates, those that have no gradient ever, and more; null for none.</summary>
+    /// <param name="step">Updates made.</param>
+    /// <param name="more">Others that this update leaves alone; null for none.</param>
+    public IReadOnlySet<int>? Still(long step, IReadOnlySet<int>? more) => absent.Count > 0 || Groups.Any(group => group.StandsStill(step))
+        ? Enumerable.Range(0, Segments.Count).Where(index => absent.Contains(index) || more?.Contains(index) == true || Groups[Segments[index].Group].StandsStill(step)).ToHashSet()
+        : more;
 
     /// <summary>
     /// The norm of the whole gradient. Rows are summed in float32 and their norms in float64: one float32 sum over millions of squares

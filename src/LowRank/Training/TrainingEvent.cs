@@ -78,6 +78,9 @@ public sealed class StepFinished : TrainingEvent
     /// <summary>Over all trained parameters together, before clipping.</summary>
     public required double GradientNorm { get; init; }
 
+    /// <summary>Layers that were longer than <c>adapter.scale_weight_norms</c> after it and were scaled down; null where that is off.</summary>
+    public int? ScaledModules { get; init; }
+
     /// <summary>Wall time of the step.</summary>
     public required double Seconds { get; init; }
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using LowRank.Adapters;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -19,7 +20,8 @@ internal readonly record struct LoopPosition(long Step = 0, long MicroBatches = 
 /// <param name="Losses">One a micro-batch, as computed: not divided by their number.</param>
 /// <param name="GradientNorm">Over all parameters together, before clipping.</param>
 /// <param name="LearningRates">One a parameter group, schedule included.</param>
-internal sealed record StepResult(IReadOnlyList<double> Losses, double GradientNorm, IReadOnlyList<double> LearningRates);
+/// <param name="Norms">What limiting the norms of layers did; null where they are not limited.</param>
+internal sealed record StepResult(IReadOnlyList<double> Losses, double GradientNorm, IReadOnlyList<double> LearningRates, LimitedNorms? Norms = null);
 
 /// <summary>
 /// The loop of every training: micro-batches, mean gradient, norm, clip, update, and round again. Knows no model and no file:
@@ -37,6 +39,12 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
 
     /// <summary>Where it stands; set to go on from a saved state.</summary>
     public LoopPosition Position { get; set; }
+
+    /// <summary>Called after every update, before anything looks at the values; null where the norms of layers are not limited.</summary>
+    public Func<LimitedNorms>? LimitNorms { get; init; }
+
+    /// <summary>Indices of the parameters without a gradient in this step; null where all have one.</summary>
+    public Func<IReadOnlySet<int>?>? Absent { get; init; }
 
     /// <summary>What it moves.</summary>
     public TrainedParameters Parameters => optimizer.Parameters;
@@ -81,6 +89,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
                 SmoothedLoss = smoothed,
                 LearningRate = result.LearningRates[0],
                 GradientNorm = result.GradientNorm,
+                ScaledModules = result.Norms?.Scaled,
                 Seconds = watch.Elapsed.TotalSeconds,
                 MemoryBytes = Environment.WorkingSet,
             });
@@ -113,12 +122,13 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
             throw new TrainingDivergedException(Position.Step + 1, losses.Average(), norm, rates[0], broken.Count > 0 ? broken : items);
         }
         if (options.MaxGradientNorm > 0) Parameters.ClipGradients(norm, options.MaxGradientNorm);
-        optimizer.Step(multiplier, Parameters.Still(Position.Step));
+        optimizer.Step(multiplier, Parameters.Still(Position.Step, Absent?.Invoke()));
+        var norms = LimitNorms?.Invoke();
         Parameters.ClearGradients();
         average?.Update(Position.Step + 1);
         Position = new LoopPosition(Position.Step + 1, Position.MicroBatches + options.Accumulation,
             AverageDecay * Position.LossAverage + (1 - AverageDecay) * losses.Average());
-        return new StepResult(losses, norm, rates);
+        return new StepResult(losses, norm, rates, norms);
     }
 
     /// <summary>Other values in a tensor for a while. Does nothing where there are none.</summary>

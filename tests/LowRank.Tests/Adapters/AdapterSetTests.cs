@@ -194,10 +194,10 @@ public class AdapterSetTests
         Assert.True((set.FlatParameters - other.FlatParameters).abs().max().item<float>() > 0);
         foreach (var layer in set.Layers)
         {
-            var bound = 1 / Math.Sqrt(layer.Down.numel() / 64.0);
-            Assert.Equal(0f, layer.Up.abs().max().item<float>());
-            Assert.InRange(layer.Down.abs().max().item<float>(), 0.95 * bound, bound);
-            Assert.InRange(layer.Down.std().item<float>(), 0.9 * bound / Math.Sqrt(3), 1.1 * bound / Math.Sqrt(3));
+            var bound = 1 / Math.Sqrt(layer.Factors["down"].numel() / 64.0);
+            Assert.Equal(0f, layer.Factors["up"].abs().max().item<float>());
+            Assert.InRange(layer.Factors["down"].abs().max().item<float>(), 0.95 * bound, bound);
+            Assert.InRange(layer.Factors["down"].std().item<float>(), 0.9 * bound / Math.Sqrt(3), 1.1 * bound / Math.Sqrt(3));
         }
     }
 

@@ -28,8 +28,8 @@ public class Bf16LinearGoldenTests
         var layer = Assert.Single(adapter.Layers);
         using (no_grad())
         {
-            layer.Down.copy_(Formula.Weight("lin.lora_down.weight", layer.Down.shape, seed));
-            layer.Up.copy_(Formula.Noise("lin.lora_up.weight", layer.Up.shape, seed, 0.1));
+            layer.Factors["down"].copy_(Formula.Weight("lin.lora_down.weight", layer.Factors["down"].shape, seed));
+            layer.Factors["up"].copy_(Formula.Noise("lin.lora_up.weight", layer.Factors["up"].shape, seed, 0.1));
         }
         var x = Formula.Noise("x", [3, 5, inputs], seed).to(ScalarType.BFloat16).requires_grad_();
 
@@ -40,8 +40,8 @@ public class Bf16LinearGoldenTests
 
         Assert.Equal(ScalarType.BFloat16, y.dtype);
         AssertClose(golden, "output_as_float32", y.to(ScalarType.Float32), "tensors");
-        AssertClose(golden, "grad_up", layer.Up.grad!, "gradients");
-        AssertClose(golden, "grad_down", layer.Down.grad!, "gradients");
+        AssertClose(golden, "grad_up", layer.Factors["up"].grad!, "gradients");
+        AssertClose(golden, "grad_down", layer.Factors["down"].grad!, "gradients");
         AssertClose(golden, "grad_x_as_float32", x.grad!.to(ScalarType.Float32), "tensors");
         var expected = golden.Json.GetProperty("loss").GetDouble();
         Assert.Equal(expected, loss.item<float>(), expected * golden.Json.GetProperty("tolerance").GetProperty("loss").GetProperty("rtol").GetDouble());

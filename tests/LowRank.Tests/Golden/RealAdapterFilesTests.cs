@@ -51,7 +51,7 @@ public class RealAdapterFilesTests
         }
     }
 
-    private static void CheckComponent(JsonElement manifest, List<LoraLayer> layers, JsonElement tolerance)
+    private static void CheckComponent(JsonElement manifest, List<AdapterLayer> layers, JsonElement tolerance)
     {
         var (rtol, atol) = (tolerance.GetProperty("rtol").GetDouble(), tolerance.GetProperty("atol").GetDouble());
         Assert.Equal(manifest.GetProperty("modules").GetInt32(), layers.Count);

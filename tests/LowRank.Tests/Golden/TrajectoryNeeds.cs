@@ -11,13 +11,13 @@ internal static class TrajectoryNeeds
     private static readonly string[] Built =
     [
         "batch", "size", "steps", "accumulation", "clip", "prediction", "zero_snr", "precision", "timesteps", "cond_len", "data_period",
-        "adapter", "optimizer", "lr", "schedule", "loss", "validation", "ids", "time_ids", "clip_skip", "resume_at", "ema", "loraplus",
+        "adapter", "optimizer", "lr", "schedule", "loss", "validation", "ids", "time_ids", "clip_skip", "resume_at", "max_norm", "ema", "loraplus",
     ];
 
     private static readonly string[] BuiltLoss = ["snr_gamma", "snr_table", "noise_offset", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss", "debiased",
         "huber_schedule", "huber_c", "huber_scale", "adaptive_noise_scale", "ip_noise_gamma", "prior", "mask"];
 
-    private static readonly string[] BuiltAdapter = ["targets", "rank", "alpha", "conv_rank", "conv_alpha", "overrides", "up_amplitude", "type", "dropout"];
+    private static readonly string[] BuiltAdapter = ["targets", "rank", "alpha", "conv_rank", "conv_alpha", "overrides", "up_amplitude", "type", "dropout", "options"];
 
     /// <summary>In words; null when everything is built.</summary>
     public static string? NotBuilt(JsonElement golden)
@@ -46,8 +46,9 @@ internal static class TrajectoryNeeds
         {
             if (part.Name is not ("unet" or "text_encoder" or "text_encoder_2")) yield return $"an adapter on {part.Name}";
             foreach (var item in Unknown(part.Value, BuiltAdapter)) yield return $"the adapter's {item.Name}";
-            if (GoldenTraining.Text(part.Value, "type") is not (null or "lora" or "dropout") and var kind) yield return $"the adapter kind {kind}";
-            foreach (var item in Unknown(GoldenTraining.Section(part.Value, "dropout"), ["input"])) yield return $"the adapter's dropout of {item.Name}";
+            if (GoldenTraining.Text(part.Value, "type") is not (null or "lora" or "dropout" or "rslora" or "dora" or "dora_lycoris" or "loha" or "lokr") and var kind) yield return $"the adapter kind {kind}";
+            foreach (var item in Unknown(GoldenTraining.Section(part.Value, "dropout"), ["input", "neuron", "rank", "module", "output"])) yield return $"the adapter's dropout of {item.Name}";
+            foreach (var item in Unknown(GoldenTraining.Section(part.Value, "options"), ["factor"])) yield return $"the adapter's {item.Name}";
         }
     }
 

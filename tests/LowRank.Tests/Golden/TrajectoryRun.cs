@@ -52,7 +52,11 @@ internal sealed class TrajectoryRun : IDisposable
             ? GoldenTraining.Schedule(named, GoldenTraining.Number(json, "lr", RateOf("unet")))
             : new LearningRateSchedule.Constant();
         Steps = config.GetProperty("steps").GetInt32();
-        Loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(Steps, (int)GoldenTraining.Number(config, "accumulation", 1), GoldenTraining.Number(config, "clip", 0)), average);
+        Loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(Steps, (int)GoldenTraining.Number(config, "accumulation", 1), GoldenTraining.Number(config, "clip", 0)), average)
+        {
+            LimitNorms = WeightNorms.By(adapter, new AdapterOptions { ScaleWeightNorms = GoldenTraining.Number(config, "max_norm", 0) }),
+            Absent = adapter.TakeAbsent,
+        };
     }
 
     public TrainingLoop Loop { get; }
@@ -62,11 +66,20 @@ internal sealed class TrajectoryRun : IDisposable
     public int Steps { get; }
 
     /// <summary>Values or gradients of every adapter tensor by the case's name, as views.</summary>
-    public IEnumerable<(string Name, Tensor Tensor)> Named() => adapter.Layers.SelectMany(layer => new[]
+    public IEnumerable<(string Name, Tensor Tensor)> Named() => adapter.Layers.SelectMany(layer => layer.Factors.Select(item => ($"{layer.Component}.{layer.Path}.{NameOf(layer.Kind, item.Key)}", item.Value)));
+
+    /// <summary>A factor as the library that made the case calls it.</summary>
+    private string NameOf(AdapterKind kind, string factor) => (kind, factor) switch
     {
-        ($"{layer.Component}.{layer.Path}.lora_down.weight", layer.Down),
-        ($"{layer.Component}.{layer.Path}.lora_up.weight", layer.Up),
-    });
+        (AdapterKind.Loha, _) => "hada_" + factor,
+        (AdapterKind.Lokr, _) => "lokr_" + factor,
+        (AdapterKind.Dora, "magnitude") => AdapterType == "dora_lycoris" ? "dora_scale" : "magnitude",
+        _ => $"lora_{factor}.weight",
+    };
+
+    private JsonElement AdapterConfig => config.GetProperty("adapter").GetProperty("unet");
+
+    private string AdapterType => GoldenTraining.Text(AdapterConfig, "type") ?? "lora";
 
     /// <summary>The loss of micro-batch number m.</summary>
     public MicroBatchLoss Score(long micro)
@@ -167,10 +180,18 @@ internal sealed class TrajectoryRun : IDisposable
         var options = new AdapterOptions
         {
             Targets = [.. modules.Select(Target)],
-            // one dropout for the whole adapter; no case asks text encoders for another
-            Dropout = GoldenTraining.Number(GoldenTraining.Section(config.GetProperty("adapter").GetProperty("unet"), "dropout"), "input", 0),
+            Kind = AdapterType switch { "loha" => AdapterKind.Loha, "lokr" => AdapterKind.Lokr, "dora" or "dora_lycoris" => AdapterKind.Dora, _ => AdapterKind.Lora },
+            DoraRule = AdapterType == "dora_lycoris" ? DoraRule.Lycoris : DoraRule.Peft,
+            UseRslora = AdapterType == "rslora",
+            Factor = GoldenTraining.Number(GoldenTraining.Section(AdapterConfig, "options"), "factor", 0) is var factor and > 0 ? (int)factor : null,
+            Dropout = Share("input"),
+            NeuronDropout = Share("neuron"),
+            RankDropout = Share("rank"),
+            ModuleDropout = Share("module"),
+            OutputDropout = Share("output"),
             Overrides = [.. modules.Select(module => new AdapterOverride { Pattern = Target(module), Rank = module[3].GetInt32(), Alpha = module[4].GetDouble() })],
         };
+        double Share(string place) => GoldenTraining.Number(GoldenTraining.Section(AdapterConfig, "dropout"), place, 0);
         var components = new Dictionary<string, nn.Module> { ["unet"] = unet };
         foreach (var (name, encoder) in conditioning.Encoders.Where(encoder => modules.Exists(module => module[0].GetString() == encoder.Name))) components[name] = encoder;
         using var unused = new Generator(0UL);
@@ -186,8 +207,8 @@ internal sealed class TrajectoryRun : IDisposable
     }
 
     /// <summary>Numbers in [0, 1) by formula for the input of one layer in the running micro-batch.</summary>
-    private Tensor DropoutNumbers(LoraLayer layer, long[] shape) =>
-        (Formula.Noise($"input_dropout.{microBatch}.{layer.Component}.{layer.Path}", shape, config.GetProperty("adapter_seed").GetInt64(), amplitude: 1) + 1f) * 0.5f;
+    private Tensor DropoutNumbers(DropoutPlace place, AdapterLayer layer, long[] shape) =>
+        (Formula.Noise($"{place.ToString().ToLowerInvariant()}_dropout.{microBatch}.{layer.Component}.{layer.Path}", shape, config.GetProperty("adapter_seed").GetInt64(), amplitude: 1) + 1f) * 0.5f;
 
     private void PutStartValues()
     {
@@ -196,11 +217,20 @@ internal sealed class TrajectoryRun : IDisposable
         var seed = config.GetProperty("adapter_seed").GetInt64();
         foreach (var (name, tensor) in Named())
         {
-            var up = name.EndsWith(".lora_up.weight", StringComparison.Ordinal);
-            var part = config.GetProperty("adapter").GetProperty(name[..name.IndexOf('.', StringComparison.Ordinal)]);
-            tensor.copy_(up ? Formula.Noise(name, tensor.shape, seed, GoldenTraining.Number(part, "up_amplitude", 0.05)) : Formula.Weight(name, tensor.shape, seed));
+            var small = Array.Exists(Small, end => name.EndsWith(end, StringComparison.Ordinal));
+            tensor.copy_(small ? Formula.Noise(name, tensor.shape, seed, GoldenTraining.Number(config.GetProperty("adapter").GetProperty(name[..name.IndexOf('.', StringComparison.Ordinal)]), "up_amplitude", 0.05)) : Formula.Weight(name, tensor.shape, seed));
+        }
+        foreach (var layer in adapter.Layers.Where(layer => layer.Kind == AdapterKind.Dora))
+        {
+            // the lengths start as those of the weight, by PEFT's rule of the weight with its low-rank part
+            var weight = LayerShape.WeightOf(layer.Module).detach();
+            if (AdapterType == "dora") weight = weight + layer.Factors["up"].flatten(1).mm(layer.Factors["down"].flatten(1)).view(weight.shape) * (layer.Alpha / layer.Rank);
+            layer.Factors["magnitude"].copy_(weight.flatten(1).norm(1).view(layer.Factors["magnitude"].shape));
         }
     }
+
+    /// <summary>Factors that start small, not as weights do.</summary>
+    private static readonly string[] Small = [".lora_up.weight", ".hada_w1_a", ".hada_w2_a", ".lokr_w2_a", ".lokr_w2"];
 
     private NoiseSchedule Schedule(bool zeroSnr) => new(new NoiseScheduleOptions
     {

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using LowRank.Testing;
+using LowRank.Training;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;
@@ -50,10 +51,18 @@ public class TrajectoryTests
             var result = run.Loop.Step(run.Score);
             for (var micro = 0; micro < result.Losses.Count; micro++) Near(golden, "losses", losses[first + micro], result.Losses[micro], $"loss of micro-batch {first + micro}");
             Near(golden, "grad_norms", norms[step], result.GradientNorm, $"gradient norm of step {step}");
+            if (golden.Json.TryGetProperty("max_norm", out var limited)) AssertNorms(golden, limited[step], result);
             Assert.Equal(rates[step].Length, result.LearningRates.Count);
             for (var group = 0; group < rates[step].Length; group++) Near(golden, "lrs", rates[step][group], result.LearningRates[group], $"learning rate of step {step}");
         }
         Assert.Equal(losses.Length, run.Loop.Position.MicroBatches);
+    }
+
+    private static void AssertNorms(GoldenCase golden, JsonElement expected, StepResult result)
+    {
+        Assert.Equal(expected[0].GetInt32(), result.Norms!.Scaled);
+        Near(golden, "grad_norms", expected[1].GetDouble(), result.Norms.Mean, "mean norm of the layers");
+        Near(golden, "grad_norms", expected[2].GetDouble(), result.Norms.Largest, "largest norm of the layers");
     }
 
     private static void AssertAdapter(GoldenCase golden, TrajectoryRun run)
@@ -74,8 +83,9 @@ public class TrajectoryTests
         {
             using var expected = golden.Tensor(name);
             Assert.True(actual.ContainsKey(name), $"{golden.Name} trains {name}, which our adapter lacks");
-            TensorAssert.Close(expected, actual[name], relative, absolute, $"{golden.Name}: {name}");
-            squares += (actual[name].detach() - expected).to(ScalarType.Float64).square().sum().item<double>();
+            Assert.Equal(expected.numel(), actual[name].numel());
+            TensorAssert.Close(expected, actual[name].view(expected.shape), relative, absolute, $"{golden.Name}: {name}");
+            squares += (actual[name].detach().view(expected.shape) - expected).to(ScalarType.Float64).square().sum().item<double>();
             count += expected.numel();
         }
         var rms = Math.Sqrt(squares / count);

@@ -7,7 +7,7 @@ namespace LowRank.Adapters.Formats;
 /// <param name="Parameter"><c>down</c>, <c>up</c>, <c>alpha</c>, or the file's own word for any other.</param>
 internal readonly record struct AdapterKey(AdapterConvention Convention, string Module, string Lookup, string Parameter)
 {
-    public const string Down = "down", Up = "up", Alpha = "alpha";
+    public const string Down = "down", Up = "up", Alpha = "alpha", PeftMagnitude = "lora_magnitude_vector";
 
     private const string PeftPrefix = "base_model.model.";
 
@@ -82,7 +82,8 @@ internal readonly record struct AdapterKey(AdapterConvention Convention, string 
         if (suffix is null || suffix.Length >= key.Length) return null;
         var module = key[..^suffix.Length];
         var path = module.StartsWith(PeftPrefix, StringComparison.Ordinal) ? module[PeftPrefix.Length..] : module;
-        return new AdapterKey(convention, module, PathOf(path), parameter ?? suffix[1..]);
+        parameter ??= suffix.StartsWith("." + PeftMagnitude, StringComparison.Ordinal) ? PeftMagnitude : suffix[1..];
+        return new AdapterKey(convention, module, PathOf(path), parameter);
     }
 
     /// <summary>The module that an attention processor's path means: <c>attn1.processor.to_out</c> is <c>attn1.to_out.0</c>, a text encoder's <c>self_attn.to_q</c> is <c>self_attn.q_proj</c>.</summary>

@@ -22,13 +22,14 @@ internal sealed class PeftScaling
 
     private PeftScaling(IReadOnlyDictionary<string, JsonElement> config)
     {
-        alpha = Number("lora_alpha");
+        alpha = Number("lora_alpha") ?? Number("alpha");   // LoHa and LoKr have the second
         rank = (int?)Number("r");
         rankStabilised = Flag("use_rslora");
+        UsesDora = Flag("use_dora");
         alphas = Patterns("alpha_pattern");
         ranks = Patterns("rank_pattern");
-        foreach (var flag in new[] { "use_dora", "fan_in_fan_out", "lora_bias" }.Where(Flag)) Refusals.Add($"{flag} is set, which this version does not read");
-        if (config.TryGetValue("peft_type", out var type) && type.ValueKind == JsonValueKind.String && type.GetString() != "LORA") Refusals.Add($"peft_type is {type.GetString()}, only LORA is read");
+        foreach (var flag in new[] { "fan_in_fan_out", "lora_bias" }.Where(Flag)) Refusals.Add($"{flag} is set, which this version does not read");
+        if (config.TryGetValue("peft_type", out var type) && type.ValueKind == JsonValueKind.String && type.GetString() is not ("LORA" or "LOHA" or "LOKR")) Refusals.Add($"peft_type is {type.GetString()}; LORA, LOHA and LOKR are read");
 
         double? Number(string key) => config.TryGetValue(key, out var value) && value.ValueKind == JsonValueKind.Number ? value.GetDouble() : null;
         bool Flag(string key) => config.TryGetValue(key, out var value) && value.ValueKind == JsonValueKind.True;
@@ -36,6 +37,9 @@ internal sealed class PeftScaling
             ? value.EnumerateObject().Where(item => item.Value.ValueKind == JsonValueKind.Number).Select(item => (Matcher(item.Name), item.Value.GetDouble())).ToList()
             : [];
     }
+
+    /// <summary>Whether every module has lengths beside its factors.</summary>
+    public bool UsesDora { get; }
 
     /// <summary>Settings that change what the factors mean.</summary>
     public List<string> Refusals { get; } = [];
@@ -60,9 +64,11 @@ internal sealed class PeftScaling
     /// <summary>The alpha that gives the module PEFT's scale; null where the config sets none.</summary>
     /// <param name="path">The module inside its component.</param>
     /// <param name="actualRank">Of its factors.</param>
-    public double? AlphaOf(string path, int actualRank)
+    /// <param name="hasRank">False for factors that are whole matrices: PEFT divides their alpha by the rank of the configuration.</param>
+    public double? AlphaOf(string path, int actualRank, bool hasRank = true)
     {
         var value = First(alphas, path) ?? alpha;
+        if (!hasRank) return value / (RankOf(path) ?? actualRank) * actualRank;
         return rankStabilised ? value * Math.Sqrt(actualRank) : value;
     }
 

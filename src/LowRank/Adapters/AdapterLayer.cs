@@ -1,0 +1,135 @@
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace LowRank.Adapters;
+
+/// <summary>
+/// The adapter's part for one linear layer or convolution, of one of the <see cref="AdapterKind"/>s.
+/// Its tensors are views into the flat tensors of the <see cref="AdapterSet"/> that owns it.
+/// </summary>
+public abstract class AdapterLayer
+{
+    private protected AdapterLayer(AdapterTarget target, IReadOnlyDictionary<string, Tensor> factors)
+    {
+        Target = target;
+        Shape = target.Shape;
+        Factors = factors;
+    }
+
+    /// <summary>The component the layer lies in: unet, text_encoder, …</summary>
+    public string Component => Target.Component;
+
+    /// <summary>The path of the adapted module inside its component.</summary>
+    public string Path => Target.Path;
+
+    /// <summary>The adapted module; owned by its model.</summary>
+    public nn.Module Module => Target.Module;
+
+    /// <summary>How its change is made of factors.</summary>
+    public AdapterKind Kind => Target.Kind.Kind;
+
+    /// <summary>Inner size r of the factors.</summary>
+    public int Rank => Target.Rank;
+
+    /// <summary>Stored numerator of the scale alpha / rank. Of a rank-stabilised layer it is √rank times the alpha that was asked for.</summary>
+    public double Alpha => Target.Alpha;
+
+    /// <summary>
+    /// The trainable tensors by name, float32. LoRA: <c>down</c> (r, in) or (r, in, kh, kw), <c>up</c> (out, r) or (out, r, 1, 1);
+    /// DoRA: <c>magnitude</c> (out, 1) or (out, 1, 1, 1) beside them; LoHa: <c>w1_a</c>, <c>w1_b</c>, <c>w2_a</c>, <c>w2_b</c>; LoKr: <c>w1</c> and <c>w2</c>, or their <c>_a</c> and <c>_b</c>.
+    /// </summary>
+    public IReadOnlyDictionary<string, Tensor> Factors { get; }
+
+    /// <summary>
+    /// ΔW, what merging would add to the weight at strength 1: (out, in) or (out, in, kh, kw), float32, on the layer's device. The caller owns it.
+    /// That of a DoRA depends on the base's weight.
+    /// </summary>
+    public Tensor Delta()
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        return WeightDelta().view(Shape.Weight).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>alpha / rank.</summary>
+    internal virtual double Scale => Alpha / Rank;
+
+    internal AdapterTarget Target { get; }
+
+    /// <summary>Whether it ran since somebody set this to false.</summary>
+    internal bool TookPart { get; set; }
+
+    /// <summary>The factors in their order, named <c>component.path.factor</c>.</summary>
+    internal IEnumerable<(string Name, Tensor Parameter)> Named() => Target.Factors.Select(factor => ($"{Component}.{Path}.{factor.Name}", Factors[factor.Name]));
+
+    private protected LayerShape Shape { get; }
+
+    /// <summary>The factors whose product is the change, for rules that scale it: all but lengths.</summary>
+    internal virtual IReadOnlyCollection<Tensor> Product => [.. Factors.Values];
+
+    /// <summary>Tensors beside the factors that end with the set.</summary>
+    internal virtual IEnumerable<Tensor> Fixed => [];
+
+    /// <summary>Puts the layer on its module.</summary>
+    /// <param name="set">Whose strength and dropout count when the module runs.</param>
+    /// <returns>Takes it off again.</returns>
+    internal Action Attach(AdapterSet set)
+    {
+        var module = (nn.Module<Tensor, Tensor>)Module;
+        var hook = module.register_forward_hook((_, input, output) =>
+        {
+            if (set.Strength == 0) return output;
+            var dropout = set.DropoutOf(this);
+            if (dropout?.SkipsModule() == true) return output;
+            TookPart = true;
+            return Add(input, output, set.Strength, dropout);
+        });
+        return hook.remove;
+    }
+
+    /// <summary>
+    /// output + strength · change. The branch runs in float32 from the input cast up, whatever the base's type;
+    /// it is added in float32 to the base's output and rounded once.
+    /// </summary>
+    /// <param name="input">(…, in) or (B, in, H, W), any float type.</param>
+    /// <param name="output">(…, out) or (B, out, H', W'): what the base made of it.</param>
+    /// <param name="strength">Not 0.</param>
+    /// <param name="dropout">Null for none.</param>
+    /// <returns>As <paramref name="output"/>, fresh.</returns>
+    private Tensor Add(Tensor input, Tensor output, double strength, LayerDropout? dropout)
+    {
+        using var scope = NewDisposeScope();
+        var wide = output.dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
+        var x = dropout is null ? input : dropout.Input(input.to(wide));
+        Tensor sum;
+        if (dropout?.OnOutput == true)
+        {
+            var y = output.to(wide);
+            sum = y.add(dropout.Output(Branch(x, y, strength, dropout)));
+        }
+        else sum = AddTo(output, x, wide, strength, dropout);
+        return sum.to(output.dtype).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>ΔW without a gradient, of as many elements as the weight.</summary>
+    private protected abstract Tensor WeightDelta();
+
+    /// <summary>What is added to the output.</summary>
+    /// <param name="x">The module's input in float32 (float64 on a float64 base).</param>
+    /// <param name="y">Its output in the same type.</param>
+    /// <param name="strength">Factor of all of it.</param>
+    /// <param name="dropout">For places inside; null for none.</param>
+    private protected abstract Tensor Branch(Tensor x, Tensor y, double strength, LayerDropout? dropout);
+
+    /// <summary>y + branch, computed in the wide type and given in it or in that of y; a kind that can make both in one product does.</summary>
+    private protected virtual Tensor AddTo(Tensor y, Tensor x, ScalarType wide, double strength, LayerDropout? dropout)
+    {
+        y = y.to(wide);
+        return y.add(Branch(x.to(wide), y, strength, dropout));
+    }
+
+    /// <summary>The module's own product with another weight, without bias.</summary>
+    private protected Tensor Apply(Tensor x, Tensor weight) => Shape.IsConvolution
+        ? functional.conv2d(x, weight.view(Shape.Weight), null, Shape.Stride, Shape.Padding, Shape.Dilation)
+        : functional.linear(x, weight.view(Shape.Weight));
+}
