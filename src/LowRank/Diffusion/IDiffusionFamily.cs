@@ -79,6 +79,31 @@ public interface IDiffusionFamily : IDisposable
     /// <summary>Scaled latents to pixels.</summary>
     /// <returns>(B, 3, H, W) float32, about [-1, 1], not clipped.</returns>
     Tensor DecodeLatents(Tensor latents);
+
+    /// <summary>Pixels through the whole autoencoder, with gradient where its parameters ask for one: for its training.</summary>
+    /// <param name="pixels">(B, 3, H, W) float32 in [-1, 1], H and W multiples of the latent factor.</param>
+    /// <param name="posterior">Draws the latents from the posterior.</param>
+    /// <returns>The caller disposes it.</returns>
+    Reconstruction Reconstruct(Tensor pixels, Generator posterior);
+}
+
+/// <summary>What an autoencoder made of pictures. Owns its tensors.</summary>
+public sealed class Reconstruction : IDisposable
+{
+    internal Reconstruction(Tensor pixels, Tensor klDivergence) => (Pixels, KlDivergence) = (pixels, klDivergence);
+
+    /// <summary>(B, 3, H, W) float32, about [-1, 1], not clipped.</summary>
+    public Tensor Pixels { get; }
+
+    /// <summary>(B) float32: of the posterior from the normal distribution, summed over all latent numbers.</summary>
+    public Tensor KlDivergence { get; }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Pixels.Dispose();
+        KlDivergence.Dispose();
+    }
 }
 
 /// <summary>How prompts are encoded, where not in the usual way.</summary>

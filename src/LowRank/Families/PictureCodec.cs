@@ -1,3 +1,4 @@
+using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Models;
 using LowRank.Models.Layers;
@@ -58,6 +59,15 @@ internal sealed class PictureCodec : IDisposable
         if (posterior is null) return Model.Scale(latents.Mean).MoveToOuterDisposeScope();
         var noise = randn(latents.Mean.shape, generator: posterior).to(device);   // drawn on the CPU: the same on every device
         return Model.Scale(latents.Sample(noise)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>As <see cref="Diffusion.IDiffusionFamily.Reconstruct"/>.</summary>
+    public Reconstruction Reconstruct(Tensor pixels, Generator posterior)
+    {
+        using var scope = NewDisposeScope();
+        using var latents = Posterior(pixels);
+        var noise = randn(latents.Mean.shape, generator: posterior).to(device);
+        return new Reconstruction(Model.Decode(latents.Sample(noise)).MoveToOuterDisposeScope(), latents.KlDivergence().MoveToOuterDisposeScope());
     }
 
     /// <summary>Scaled latents (B, C, h, w) to pixels (B, 3, H, W) float32.</summary>

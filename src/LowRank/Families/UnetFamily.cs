@@ -72,6 +72,8 @@ internal abstract class UnetFamily : IDiffusionFamily
 
     public Tensor DecodeLatents(Tensor latents) => Pictures.Decode(latents);
 
+    public Reconstruction Reconstruct(Tensor pixels, Generator posterior) => Pictures.Reconstruct(pixels, posterior);
+
     public abstract Conditioning EncodePrompts(IReadOnlyList<string> prompts, PromptOptions? options = null);
 
     public abstract Conditioning EncodeNoPrompt(PromptOptions? options = null);

@@ -43,6 +43,22 @@ internal static class ModuleWeights
         }
     }
 
+    /// <summary>
+    /// Puts another tensor in the place of every parameter, with the same values, to be trained: so that all of them can lie in one flat tensor.
+    /// </summary>
+    /// <param name="module">Its buffers stay.</param>
+    /// <param name="place">Gives, for a parameter's key and present value, where it shall lie: a view that the module comes to own, and one for its gradient.</param>
+    public static void Move(nn.Module module, Func<string, Tensor, (Tensor Value, Tensor Gradient)> place)
+    {
+        using var quiet = no_grad();
+        foreach (var (key, slot) in Slots(module).Where(item => item.Value.Value is Parameter))
+        {
+            var (value, gradient) = place(key, slot.Value);
+            value.copy_(slot.Value);
+            Put(slot, value, train: true).grad = gradient;   // backward adds to it in place
+        }
+    }
+
     private static Dictionary<string, Slot> Slots(nn.Module module)
     {
         var slots = new Dictionary<string, Slot>();
@@ -93,14 +109,15 @@ internal static class ModuleWeights
     /// As TorchSharp's own <c>Module.to</c> does it (src/TorchSharp/NN/Module.cs, _toEpilog): through the property of TorchSharp's own layers,
     /// else in the registry and in the field. Disposes what was there.
     /// </summary>
-    private static void Put(Slot slot, Tensor value)
+    private static Tensor Put(Slot slot, Tensor value, bool train = false)
     {
-        if (slot.Value is Parameter) value = new Parameter(value, requires_grad: false);
+        if (slot.Value is Parameter) value = new Parameter(value, requires_grad: train);
         var property = slot.Owner.GetType().GetProperty(slot.Name, BindingFlags.Instance | BindingFlags.Public);
         var known = property?.SetMethod is not null && property.DeclaringType!.Assembly == typeof(torch).Assembly && property.PropertyType.IsInstanceOfType(value);
         if (known) property!.SetValue(slot.Owner, value);
         else Register(slot, value);
         slot.Value.Dispose();   // most setters did, Embedding's did not
+        return value;
     }
 
     private static void Register(Slot slot, Tensor value)

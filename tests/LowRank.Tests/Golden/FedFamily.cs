@@ -41,6 +41,8 @@ internal sealed class FedFamily(UnetFamily family, Func<long[], Tensor> draw) : 
     public Tensor Predict(Tensor latents, Tensor timesteps, Conditioning conditioning) => family.Predict(latents, timesteps, conditioning);
     public Tensor DecodeLatents(Tensor latents) => family.DecodeLatents(latents);
 
+    public Reconstruction Reconstruct(Tensor pixels, Generator posterior) => family.Reconstruct(pixels, posterior);
+
     public void Dispose()
     {
         foreach (var tensor in Encoded) tensor.Dispose();
