@@ -20,6 +20,7 @@ internal static class GenerateCommand
         var steps = new Option<int>("--steps") { HelpName = "N", Description = "Sampler steps.", DefaultValueFactory = _ => defaults.Steps };
         var guidance = new Option<double>("--guidance") { HelpName = "X", Description = "How strongly the prompt rules; 1 is off and halves the time.", DefaultValueFactory = _ => defaults.Guidance };
         var rescale = new Option<double>("--guidance-rescale") { HelpName = "X", Description = "Pulls guided pictures back to natural contrast; 0 off, 0.7 usual.", DefaultValueFactory = _ => defaults.GuidanceRescale };
+        var clipSkip = new Option<int>("--clip-skip") { HelpName = "N", Description = "Layer of the text encoder that the model reads, from the end; 1 is the last.", DefaultValueFactory = _ => defaults.ClipSkip };
         var seed = new Option<long>("--seed") { HelpName = "N", Description = "Seed of the first picture; the next ones count up.", DefaultValueFactory = _ => defaults.Seed };
         var count = new Option<int>("--count", "-n") { HelpName = "N", Description = "How many pictures.", DefaultValueFactory = _ => defaults.Count };
         var width = new Option<int?>("--width") { HelpName = "N", Description = "Pixels; unset: what the model was made for, or the size of --image." };
@@ -32,7 +33,7 @@ internal static class GenerateCommand
 
         var command = new Command("generate", "Make pictures with a model and any number of adapters.")
         {
-            model, prompt, output, adapters, embeddings, negative, sampler, steps, guidance, rescale, seed, count, width, height, image, noise, mask, precision, unmatched,
+            model, prompt, output, adapters, embeddings, negative, sampler, steps, guidance, rescale, clipSkip, seed, count, width, height, image, noise, mask, precision, unmatched,
         };
         command.SetAction(arguments => Run(screen, new GenerateOptions
         {
@@ -46,6 +47,7 @@ internal static class GenerateCommand
             Steps = arguments.GetValue(steps),
             Guidance = arguments.GetValue(guidance),
             GuidanceRescale = arguments.GetValue(rescale),
+            ClipSkip = arguments.GetValue(clipSkip),
             Seed = arguments.GetValue(seed),
             Count = arguments.GetValue(count),
             Width = arguments.GetValue(width),

@@ -48,6 +48,9 @@ public sealed class AdapterSaveOptions
     /// <summary>Learned tokens to bundle with the adapter.</summary>
     internal IReadOnlyList<Embedding> Embeddings { get; init; } = [];
 
+    /// <summary>More that files of sd-scripts say of their training, by its keys (<c>ss_…</c>).</summary>
+    internal IReadOnlyDictionary<string, string> Facts { get; init; } = new Dictionary<string, string>();
+
     /// <summary>The resolved options of the training, as text.</summary>
     internal string? Options { get; init; }
 }

@@ -57,6 +57,9 @@ internal sealed class EmbeddingSet : IDisposable
     /// <summary>Every part with its name (<c>text_encoder.token.&lt;s1&gt;</c>) in the order of <see cref="FlatParameters"/>; still owned by the set.</summary>
     public IEnumerable<(string Name, Tensor Parameter)> NamedParameters() => parts.Select(part => ($"{part.Component}.token.{part.Token}", part.Rows));
 
+    /// <summary>The text encoders that read them.</summary>
+    public IEnumerable<string> Components => parts.Select(part => part.Component).Distinct();
+
     /// <summary>The tokens as they are now: the tensors are the set's own, so do not dispose them.</summary>
     public IReadOnlyList<Embedding> Tokens => [.. parts.GroupBy(part => part.Token).Select(group => new Embedding(group.Key, group.ToDictionary(part => part.Component, part => part.Rows)))];
 

@@ -15,11 +15,8 @@ internal abstract class LayerKind
     private static readonly LayerKind[] All = [new LokrKind(), new LohaKind(), new DoraKind(DoraRule.Lycoris), new DoraKind(DoraRule.Peft), new LoraKind()];
 
     /// <summary>The kind that options ask for.</summary>
-    public static LayerKind Of(AdapterOptions options) => options.Kind switch
-    {
-        AdapterKind.Dora => new DoraKind(options.DoraRule),
-        var kind => Array.Find(All, item => item.Kind == kind)!,
-    };
+    public static LayerKind Of(AdapterOptions options) =>
+        options.Kind == AdapterKind.Dora ? new DoraKind(options.DoraRule) : Array.Find(All, item => item.Kind == options.Kind)!;
 
     /// <summary>The kind that a file's module is of, by its parameters; null for none of them.</summary>
     public static LayerKind? Of(IReadOnlyCollection<string> parameters) => Array.Find(All, item => item.Owns(parameters));

@@ -76,7 +76,8 @@ public interface IDiffusionFamily : IDisposable
     Conditioning EncodePrompts(IReadOnlyList<string> prompts, PromptOptions? options = null);
 
     /// <summary>The conditioning of an absent negative prompt for one picture: "" encoded, or zeros where the family says so.</summary>
-    Conditioning EncodeNoPrompt();
+    /// <param name="options">As for prompts; null for the usual.</param>
+    Conditioning EncodeNoPrompt(PromptOptions? options = null);
 
     /// <summary>The same conditioning with the sizes of the pictures (SDXL); families without return an equal one. The caller owns the result.</summary>
     Conditioning WithSizes(Conditioning conditioning, IReadOnlyList<SizeCondition> sizes);

@@ -90,7 +90,7 @@ internal abstract class UnetFamily : IDiffusionFamily
 
     public abstract Conditioning EncodePrompts(IReadOnlyList<string> prompts, PromptOptions? options = null);
 
-    public abstract Conditioning EncodeNoPrompt();
+    public abstract Conditioning EncodeNoPrompt(PromptOptions? options = null);
 
     public abstract Conditioning WithSizes(Conditioning conditioning, IReadOnlyList<SizeCondition> sizes);
 
@@ -114,7 +114,7 @@ internal abstract class UnetFamily : IDiffusionFamily
     {
         var skipped = options?.SkippedLayers ?? 0;
         return skipped >= 0 && skipped <= most ? skipped
-            : throw new OptionsException(Invariant($"skipped layers: {skipped}; {encoder.Part} of this model can leave out 0 to {most}"));
+            : throw new OptionsException(Invariant($"skipped layers: {skipped} (clip skip {skipped + 1}); {encoder.Part} of this model can leave out 0 to {most}"));
     }
 
     private PromptEncoder Encoder(string name, IReadOnlyList<string> known) => Encoders.FirstOrDefault(encoder => encoder.Part == name)

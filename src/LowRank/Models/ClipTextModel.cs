@@ -131,9 +131,11 @@ internal sealed class ClipEncoderLayer : Module<Tensor, Tensor>
 internal sealed class ClipEncoder : Module<Tensor, IReadOnlyList<Tensor>>
 {
     private readonly ModuleList<ClipEncoderLayer> layers;
+    private readonly BlockRunner blocks;
 
-    public ClipEncoder(ClipTextConfig config, LayerFactory factory) : base(nameof(ClipEncoder))
+    public ClipEncoder(ClipTextConfig config, LayerFactory factory, BlockRunner blocks) : base(nameof(ClipEncoder))
     {
+        this.blocks = blocks;
         layers = ModuleList(Enumerable.Range(0, config.NumHiddenLayers).Select(_ => new ClipEncoderLayer(config, factory)).ToArray());
         RegisterComponents();
     }
@@ -141,7 +143,7 @@ internal sealed class ClipEncoder : Module<Tensor, IReadOnlyList<Tensor>>
     public override IReadOnlyList<Tensor> forward(Tensor x)
     {
         var states = new List<Tensor> { x };
-        foreach (var layer in layers) states.Add(layer.call(states[^1]));
+        foreach (var layer in layers) states.Add(blocks.Call(layer, states[^1]));
         return states;
     }
 }
@@ -153,10 +155,10 @@ internal sealed class ClipTextTransformer : Module<Tensor, (IReadOnlyList<Tensor
     private readonly ClipEncoder encoder;
     private readonly Module<Tensor, Tensor> final_layer_norm;
 
-    public ClipTextTransformer(ClipTextConfig config, LayerFactory layers) : base(nameof(ClipTextTransformer))
+    public ClipTextTransformer(ClipTextConfig config, LayerFactory layers, BlockRunner blocks) : base(nameof(ClipTextTransformer))
     {
         embeddings = new ClipTextEmbeddings(config, layers);
-        encoder = new ClipEncoder(config, layers);
+        encoder = new ClipEncoder(config, layers, blocks);
         final_layer_norm = layers.LayerNorm(config.HiddenSize, config.LayerNormEps);
         RegisterComponents();
     }
@@ -205,7 +207,7 @@ internal sealed record ClipTextStates : IDisposable
 }
 
 /// <summary>CLIP's text encoder, with or without projection. Its state dict is the published checkpoint, prefix <c>text_model.</c> included.</summary>
-internal sealed class ClipTextModel : Module<Tensor, ClipTextStates>
+internal sealed class ClipTextModel : Module<Tensor, ClipTextStates>, ICheckpointed
 {
     /// <summary>The configured end token that means "the largest id" (see <see cref="ClipTextConfig.EosTokenId"/>).</summary>
     private const int LargestId = 2;
@@ -219,12 +221,14 @@ internal sealed class ClipTextModel : Module<Tensor, ClipTextStates>
     public ClipTextModel(ClipTextConfig config, bool projection, LayerFactory layers) : base(nameof(ClipTextModel))
     {
         Config = config;
-        text_model = new ClipTextTransformer(config, layers);
+        text_model = new ClipTextTransformer(config, layers, Blocks);
         text_projection = projection ? layers.Linear(config.HiddenSize, config.ProjectionDim, bias: false) : null;
         RegisterComponents();
     }
 
     public ClipTextConfig Config { get; }
+
+    public BlockRunner Blocks { get; } = new();
 
     /// <summary>The table of token vectors (V, C) in the model's dtype; the model's own.</summary>
     public Tensor TokenTable => text_model.Table;

@@ -32,6 +32,7 @@ internal static class AdapterFacts
             Steps = (int)step,
             Options = RecipeOf(options),
             Embeddings = tokens ?? [],
+            Facts = TrainerFacts(options),
         };
     }
 
@@ -51,6 +52,23 @@ internal static class AdapterFacts
     /// <summary>The recipe without folders and file names of the user's machine, which stay out of files that are shared.</summary>
     private static string RecipeOf(IRunOptions options) =>
         RecipeFile.Write(options.With("-", [.. options.Data.Select(set => set with { Folder = Path.GetFileName(set.Folder), MaskFolder = Path.GetFileName(set.MaskFolder) })]));
+
+    /// <summary>As sd-scripts writes them (train_network.py, metadata): numbers and truth values as Python prints them, None for what is not trained.</summary>
+    private static Dictionary<string, string> TrainerFacts(IRunOptions options)
+    {
+        var (training, text) = (options.Training, options.TextEncoder);
+        var rates = text is null ? [] : new[] { text.LearningRate, text.SecondLearningRate ?? text.LearningRate }.Distinct().Select(Number).ToArray();
+        return new Dictionary<string, string>
+        {
+            ["ss_learning_rate"] = Number(training.LearningRate),
+            ["ss_unet_lr"] = Number(training.LearningRate),
+            ["ss_text_encoder_lr"] = rates.Length switch { 0 => "None", 1 => rates[0], _ => $"[{string.Join(", ", rates)}]" },
+            ["ss_clip_skip"] = training.ClipSkip == 1 ? "None" : training.ClipSkip.ToString(CultureInfo.InvariantCulture),
+            ["ss_gradient_checkpointing"] = training.GradientCheckpointing ? "True" : "False",
+        };
+
+        static string Number(double value) => value.ToString("R", CultureInfo.InvariantCulture).Replace("E", "e", StringComparison.Ordinal);
+    }
 }
 
 /// <summary>What a resumed run must not change.</summary>

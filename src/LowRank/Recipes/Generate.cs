@@ -88,6 +88,8 @@ public static class Generate
                 Strength = options.NoiseStrength,
                 Image = pixelsOfImage,
                 Mask = mask,
+                SkippedLayers = options.ClipSkip - 1,
+                NegativeSkippedLayers = options.ClipSkip - 1,
             };
             using var latents = generator.Latents(request, streams["preview"], cancellation);
             using var pixels = generator.Decode(latents);
@@ -173,6 +175,7 @@ public static class Generate
         if (options.NegativePrompt is { } negative) lines.Add("Negative prompt: " + negative);
         var settings = string.Create(CultureInfo.InvariantCulture,
             $"Steps: {options.Steps}, Sampler: {Title(options.Sampler)}, CFG scale: {options.Guidance}, Seed: {seed}, Size: {size.Width}x{size.Height}, Model: {Path.GetFileName(options.Model.TrimEnd('/', '\\'))}");
+        if (options.ClipSkip > 1) settings += string.Create(CultureInfo.InvariantCulture, $", Clip skip: {options.ClipSkip}");
         if (options.Image is not null) settings += string.Create(CultureInfo.InvariantCulture, $", Denoising strength: {options.NoiseStrength}");
         if (options.Embeddings.Count > 0) settings += ", Embeddings: \"" + string.Join(", ", options.Embeddings.Select(use => Path.GetFileName(use.File) + (use.Token is null ? "" : $": {use.Token}"))) + "\"";
         if (options.Adapters.Count > 0) settings += ", Adapters: \"" + string.Join(", ", options.Adapters.Select(use => string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(use.File)}: {use.Strength}"))) + "\"";

@@ -33,6 +33,9 @@ public sealed record GenerateOptions
     /// <summary>Pulls guided pictures back to the contrast of unguided ones (Lin et al. 2023, §3.4); 0 is off, 0.7 is usual.</summary>
     public double GuidanceRescale { get; init; }
 
+    /// <summary>Which layer of the text encoders the model reads, counted from the end: 1 the last, as usual; as <c>training.clip_skip</c> of a recipe.</summary>
+    public int ClipSkip { get; init; } = 1;
+
     /// <summary>Seed of the first picture; the next ones count up.</summary>
     public long Seed { get; init; }
 
@@ -74,6 +77,7 @@ public sealed record GenerateOptions
         Check(!string.IsNullOrWhiteSpace(Model), $"model: empty; must be icons-64 or a model folder");
         Check(!string.IsNullOrWhiteSpace(Output), $"output: empty; must be a folder");
         Check(Steps >= 1, $"steps: {Steps}; must be 1 or more");
+        Check(ClipSkip >= 1, $"clip-skip: {ClipSkip}; must be 1 (the last layer) or more");
         Check(Count >= 1, $"count: {Count}; must be 1 or more");
         Check(Guidance is >= 1 and < double.PositiveInfinity, $"guidance: {Guidance}; must be 1 (off) or more");
         Check(GuidanceRescale is >= 0 and <= 1, $"guidance-rescale: {GuidanceRescale}; must be between 0 (off) and 1");

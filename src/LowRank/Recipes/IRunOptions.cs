@@ -17,6 +17,10 @@ internal interface IRunOptions
     IReadOnlyList<DataSetOptions> Data { get; }
     TrainingOptions Training { get; }
     LossOptions Loss { get; }
+
+    /// <summary>An adapter on the text encoders; null for none.</summary>
+    TextEncoderOptions? TextEncoder { get; }
+
     NoiseOptions Noise { get; }
     PreviewOptions Preview { get; }
 

@@ -55,7 +55,7 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
     /// <returns>False when it was stopped.</returns>
     public bool Run(TrainingLoop loop, EncodedData data, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
     {
-        var step = new DenoisingStep(options, family, streams, data.Batches(sampler));
+        var step = new DenoisingStep(options, family, streams, data.Batches(sampler, () => true));
         var finished = loop.Run(step.Score, _ => after(loop, step.Drawn!), run, cancellation);
         (position, drawn) = (loop.Position, step.Drawn ?? drawn);
         return finished;

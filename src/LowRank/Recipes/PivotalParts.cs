@@ -19,7 +19,8 @@ internal sealed class PivotalParts : IDisposable
         using var scope = NewDisposeScope();
         var starts = TokenTraining.Starts(options.Tokens, family, streams["init"]);
         var count = EmbeddingSet.Count(starts);
-        Adapter = AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = family.Component("unet") }, options.Adapter, streams["init"], CPU, count);
+        var denoiser = new Dictionary<string, nn.Module> { ["unet"] = family.Component("unet") };
+        Adapter = AdapterSet.Create(denoiser, TargetSelector.Select(denoiser, options.Adapter), options.Adapter, streams["init"], CPU, count);
         var length = Adapter.FlatParameters.numel() - count;
         Tokens = new EmbeddingSet(starts, Adapter.FlatParameters.narrow(0, length, count), Adapter.FlatGradients.narrow(0, length, count));
         family.Place(Tokens);
@@ -33,7 +34,7 @@ internal sealed class PivotalParts : IDisposable
     public int TotalSteps => options.Inversion.Steps + options.Training.Steps;
 
     /// <summary>Everything that is trained.</summary>
-    public TrainedSize Size => new(Adapter.Layers.Count, Adapter.FlatParameters.numel(), options.Save.Precision);
+    public TrainedSize Size => new(Adapter.Layers.Count, Adapter.FlatParameters.numel(), options.Save.Precision, [.. Tokens.Components]);
 
     /// <summary>What the first phase moves.</summary>
     public TrainedParameters OfTokens => TrainedParameters.Of(Tokens, new ParameterGroup(options.Inversion.LearningRate, options.Inversion.WeightDecay));

@@ -58,7 +58,7 @@ internal sealed class Previews
         finally
         {
             SetAdapter(1, dropout);
-            foreach (var part in family.ComponentNames.Skip(1).Append("vae")) family.Release(part);   // training has no use for them; they are loaded again when asked for
+            foreach (var part in Unused()) family.Release(part);   // training has no use for them; they are loaded again when asked for
         }
         return pictures;
     }
@@ -85,7 +85,12 @@ internal sealed class Previews
         Width = family.DefaultSize,
         Steps = options.Preview.Steps,
         Guidance = new Guidance(options.Preview.Guidance),
+        SkippedLayers = options.Training.ClipSkip - 1,
+        NegativeSkippedLayers = options.Training.ClipSkip - 1,
     };
+
+    /// <summary>What training does not need: the autoencoder, and text encoders, unless an adapter learns on them.</summary>
+    private IEnumerable<string> Unused() => options.TextEncoder is null ? family.ComponentNames.Skip(1).Append("vae") : ["vae"];
 
     /// <summary>A stop while drawing is none of the run's: the step is made, and the loop will see it too.</summary>
     private bool WriteSheet(string path, IReadOnlyList<RgbImage> before, CancellationToken cancellation)

@@ -10,13 +10,20 @@ namespace LowRank.Recipes;
 /// <param name="Modules">Layers with an adapter.</param>
 /// <param name="Numbers">Trained numbers.</param>
 /// <param name="Precision">Of the file.</param>
-internal readonly record struct TrainedSize(int Modules, long Numbers, SavePrecision Precision);
+/// <param name="Encoders">Text encoders that backward goes through.</param>
+internal sealed record TrainedSize(int Modules, long Numbers, SavePrecision Precision, IReadOnlyList<string> Encoders)
+{
+    public static TrainedSize Of(Adapters.AdapterSet adapter, SavePrecision precision) =>
+        new(adapter.Layers.Count, adapter.FlatParameters.numel(), precision, [.. adapter.Layers.Select(layer => layer.Component).Distinct().Where(name => name.StartsWith("text_encoder", StringComparison.Ordinal))]);
+}
 
 /// <summary>Size, memory and time of a run, from one forward pass on this machine.</summary>
 internal static class RunEstimate
 {
     private const double StepPerForward = 2.6;       // forward, backward to the activations, and what hangs on them; measured 2.1 to 3.3
+    private const double RecomputedForward = 1;      // gradient checkpointing makes every block twice
     private const double KeptPerOutput = 1.3;        // activations that are kept for backward, against the sum of all layers' outputs
+    private const double KeptWhenRecomputed = 0.2;   // the same with gradient checkpointing: the inputs of blocks, and all of one block
 
     public static TrainingPlan Of(IRunOptions options, IDiffusionFamily family, TrainingData data, TrainedSize trained)
     {
@@ -25,7 +32,8 @@ internal static class RunEstimate
         var training = options.Training;
         var denoiser = family.Component(family.ComponentNames[0]);
         var outputs = 0L;
-        var hooks = denoiser.named_modules().Where(item => item.module is nn.Module<Tensor, Tensor> && !item.module.children().Any())
+        List<nn.Module> trainedModels = [denoiser, .. trained.Encoders.Select(family.Component)];
+        var hooks = trainedModels.SelectMany(model => model.named_modules()).Where(item => item.module is nn.Module<Tensor, Tensor> && !item.module.children().Any())
             .Select(item => ((nn.Module<Tensor, Tensor>)item.module).register_forward_hook((_, _, output) =>
             {
                 outputs += output.numel() * output.element_size();
@@ -33,14 +41,15 @@ internal static class RunEstimate
             })).ToList();
         var size = data.Images.Select(image => image.Choice.Bucket).MaxBy(bucket => bucket.Pixels);
         var latents = zeros(training.BatchSize, family.DenoiserChannels, size.Height / family.LatentFactor, size.Width / family.LatentFactor);
-        using var texts = family.EncodePrompts([.. Enumerable.Repeat("", training.BatchSize)]);
-        using var conditioning = family.WithSizes(texts, [.. Enumerable.Repeat(new SizeCondition(size.Height, size.Width, 0, 0, size.Height, size.Width), training.BatchSize)]);
+        var use = TextUse.Of(options);
+        using var given = Encode();
         var forward = double.PositiveInfinity;
         for (var i = 0; i < 2; i++)   // the first pass touches the weights for the first time
         {
             outputs = 0;
             var watch = Stopwatch.StartNew();
-            family.Predict(latents, full([training.BatchSize], 500f), conditioning);
+            using var conditioning = use.AreTrained ? Encode() : null;
+            family.Predict(latents, full([training.BatchSize], 500f), conditioning ?? given);
             forward = Math.Min(forward, watch.Elapsed.TotalSeconds);
         }
         foreach (var hook in hooks) hook.remove();
@@ -58,10 +67,16 @@ internal static class RunEstimate
             Steps = options.TotalSteps,
             PicturesPerStep = training.BatchSize * training.Accumulation,
             Epochs = (double)options.TotalSteps * training.BatchSize * training.Accumulation / uses,
-            MemoryBytes = Environment.WorkingSet + (long)(outputs * KeptPerOutput) + trained.Numbers * 16 + weights / 100,
-            SecondsPerStep = forward * StepPerForward * training.Accumulation,
+            MemoryBytes = Environment.WorkingSet + (long)(outputs * (training.GradientCheckpointing ? KeptWhenRecomputed : KeptPerOutput)) + trained.Numbers * 16 + weights / 100,
+            SecondsPerStep = forward * (StepPerForward + (training.GradientCheckpointing ? RecomputedForward : 0)) * training.Accumulation,
             Output = options.Output,
         };
+
+        Conditioning Encode()
+        {
+            using var texts = family.EncodePrompts([.. Enumerable.Repeat("", training.BatchSize)], use.Prompts);
+            return family.WithSizes(texts, [.. Enumerable.Repeat(new SizeCondition(size.Height, size.Width, 0, 0, size.Height, size.Width), training.BatchSize)]);
+        }
     }
 
     /// <summary>What the run will write: kept adapters, state (values and two moments), pictures and logs.</summary>

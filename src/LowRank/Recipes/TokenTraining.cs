@@ -34,6 +34,7 @@ internal static class TokenTraining
         const string Why = "not for methods with learned tokens";
         if (training.EmaDecay > 0) yield return Invariant($"training.ema_decay: {training.EmaDecay}; {Why}");
         if (training.Optimizer == OptimizerKind.AdamwScheduleFree) yield return $"training.optimizer: adamw-schedule-free; {Why}: take adamw";
+        if (training.GradientCheckpointing) yield return $"training.gradient_checkpointing: true; {Why} so far";
         if (withAdapter) yield break;
         if (training.LoraplusLrRatio != 1) yield return Invariant($"training.loraplus_lr_ratio: {training.LoraplusLrRatio}; does nothing without an adapter");
         if (training.Rates.Count > 0) yield return "training.rates: do nothing without an adapter";

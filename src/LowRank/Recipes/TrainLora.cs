@@ -26,8 +26,8 @@ public static class TrainLora
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
         var data = RunOptions.ReadData(options, family, options.Data);
-        using var adapter = Attach(options, family, streams);
-        return RunEstimate.Of(options, family, data, SizeOf(options, adapter));
+        using var adapter = TrainedParts.Attach(options, family, streams);
+        return RunEstimate.Of(options, family, data, TrainedSize.Of(adapter, options.Save.Precision));
     }
 
     /// <summary>Trains.</summary>
@@ -47,20 +47,20 @@ public static class TrainLora
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
         var data = RunOptions.ReadData(options, family, options.Data, cancellation);
-        using var adapter = Attach(options, family, streams);
+        using var adapter = TrainedParts.Attach(options, family, streams);
         TrainingLoop? loop = null;
         IDisposable Weights() => loop!.UseForOutput(options.Save.Ema);   // those to save and to draw with, until disposed
-        run.Begin(RunEstimate.Of(options, family, data, SizeOf(options, adapter)), data, (path, made) => Write(path, adapter, AdapterFacts.Of(options, options.Adapter, options.Save, family, made), Weights));
+        run.Begin(RunEstimate.Of(options, family, data, TrainedSize.Of(adapter, options.Save.Precision)), data, (path, made) => Write(path, adapter, AdapterFacts.Of(options, options.Adapter, options.Save, family, made), Weights));
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
-        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), run);
+        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options), run);
         encoded.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, adapter, run);
         var before = previews.Draw(strength: 0, cancellation);
 
         // loop
-        var parameters = TrainedParameters.Of(adapter, training.ParameterRates);
+        var parameters = TrainedParts.Parameters(options, family, adapter);
         using var optimizer = training.MakeOptimizer(parameters);
         using var average = training.MakeAverage(parameters);
         loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average) { LimitNorms = WeightNorms.By(adapter, options.Adapter), Absent = adapter.TakeAbsent };
@@ -68,7 +68,8 @@ public static class TrainLora
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
-        var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler));
+        TrainedParts.SetCheckpointing(options, family, adapter, streams);
+        var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => TrainedParts.TextLearns(options, loop.Position.Step)));
         var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));
 
         // write
@@ -83,16 +84,8 @@ public static class TrainLora
         AdapterWriter.Write(path, adapter, facts);
     }
 
-    private static TrainedSize SizeOf(TrainLoraOptions options, AdapterSet adapter) => new(adapter.Layers.Count, adapter.FlatParameters.numel(), options.Save.Precision);
-
     internal static IDiffusionFamily Open(IRunOptions options) =>
         FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
-
-    private static AdapterSet Attach(TrainLoraOptions options, IDiffusionFamily family, RandomStreams streams)
-    {
-        ModelFit.Require(options, family);
-        return AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = family.Component("unet") }, options.Adapter, streams["init"], CPU);
-    }
 }
 
 /// <summary>The lines that matter: a batch, noise, timesteps, and how far the prediction is off.</summary>

@@ -28,6 +28,9 @@ public sealed record TrainLoraOptions : IRunOptions
     /// <summary>What is attached to the model.</summary>
     public AdapterOptions Adapter { get; init; } = new();
 
+    /// <summary>What is attached to the text encoders. Unset: nothing; they are not trained.</summary>
+    public TextEncoderOptions? TextEncoder { get; init; }
+
     /// <summary>How it is trained.</summary>
     public TrainingOptions Training { get; init; } = new();
 
@@ -51,7 +54,15 @@ public sealed record TrainLoraOptions : IRunOptions
     public static TrainLoraOptions Read(string path, IReadOnlyList<string>? settings = null, string? output = null) => RunOptions.Read<TrainLoraOptions>(path, settings, output);
 
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
-    public IReadOnlyList<string> Validate() => [.. RunOptions.Problems(this, TrainingMethod.Lora, Adapter.Validate().Select(problem => "adapter." + problem)), .. RunOptions.AcrossTables(Training, Adapter)];
+    public IReadOnlyList<string> Validate() =>
+    [
+        .. RunOptions.Problems(this, TrainingMethod.Lora,
+        [
+            .. Adapter.Validate().Select(problem => "adapter." + problem),
+            .. (TextEncoder?.Validate(Training.Steps) ?? []).Select(problem => "text_encoder." + problem),
+        ]),
+        .. RunOptions.AcrossTables(Training, Adapter),
+    ];
 
     int IRunOptions.TotalSteps => Training.Steps;
 
@@ -61,7 +72,7 @@ public sealed record TrainLoraOptions : IRunOptions
 /// <summary>Training methods.</summary>
 public enum TrainingMethod
 {
-    /// <summary>Low-rank adaptation (Hu et al. 2021) of the denoiser.</summary>
+    /// <summary>Low-rank adaptation (Hu et al. 2021) of the denoiser, and of the text encoders where <see cref="TrainLoraOptions.TextEncoder"/> is set.</summary>
     Lora,
     /// <summary>New words for what the pictures show (Gal et al. 2022): only their vectors are learned.</summary>
     TextualInversion,

@@ -82,6 +82,8 @@ public sealed record TrainPivotalOptions : IRunOptions
 
     int IRunOptions.TotalSteps => Inversion.Steps + Training.Steps;
 
+    TextEncoderOptions? IRunOptions.TextEncoder => null;
+
     IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data) => this with { Output = output, Data = data };
 }
 

@@ -50,7 +50,7 @@ public static class TrainTextualInversion
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
-        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), run) { TextsInStep = true };
+        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options) with { AreTrained = true }, run);
         encoded.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, adapter: null, run);
         var before = previews.Draw(strength: 0, cancellation);
@@ -61,7 +61,7 @@ public static class TrainTextualInversion
         var loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm));
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
-        var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler));
+        var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => true));
         var finished = run.Guard(() => loop.Run(step.Score, Between, run, cancellation));
 
         // write
@@ -93,5 +93,5 @@ public static class TrainTextualInversion
         return tokens;
     }
 
-    private static TrainedSize SizeOf(TrainTextualInversionOptions options, EmbeddingSet tokens) => new(0, tokens.FlatParameters.numel(), options.Embeddings.Precision);
+    private static TrainedSize SizeOf(TrainTextualInversionOptions options, EmbeddingSet tokens) => new(0, tokens.FlatParameters.numel(), options.Embeddings.Precision, [.. tokens.Components]);
 }

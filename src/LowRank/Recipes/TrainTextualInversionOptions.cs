@@ -62,5 +62,7 @@ public sealed record TrainTextualInversionOptions : IRunOptions
 
     int IRunOptions.TotalSteps => Training.Steps;
 
+    TextEncoderOptions? IRunOptions.TextEncoder => null;
+
     IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data) => this with { Output = output, Data = data };
 }

@@ -39,7 +39,7 @@ internal sealed class FedFamily(UnetFamily family, Func<long[], Tensor> draw) : 
     }
 
     public Conditioning EncodePrompts(IReadOnlyList<string> prompts, PromptOptions? options = null) => family.EncodePrompts(prompts, options);
-    public Conditioning EncodeNoPrompt() => family.EncodeNoPrompt();
+    public Conditioning EncodeNoPrompt(PromptOptions? options = null) => family.EncodeNoPrompt(options);
     public Conditioning WithSizes(Conditioning conditioning, IReadOnlyList<SizeCondition> sizes) => family.WithSizes(conditioning, sizes);
     public string? CutText(string prompt) => family.CutText(prompt);
     public Tensor Predict(Tensor latents, Tensor timesteps, Conditioning conditioning) => family.Predict(latents, timesteps, conditioning);

@@ -148,7 +148,8 @@ internal sealed class InversionRun : IDisposable
             Overrides = [.. modules.Select(module => new AdapterOverride { Pattern = Target(module), Rank = module[3].GetInt32(), Alpha = module[4].GetDouble() })],
         };
         using var unused = new Generator(0UL);
-        var set = AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = unet, ["text_encoder"] = text }, options, unused, CPU, reserved);
+        var components = new Dictionary<string, nn.Module> { ["unet"] = unet, ["text_encoder"] = text };
+        var set = AdapterSet.Create(components, TargetSelector.Select(components, options), options, unused, CPU, reserved);
         Assert.Equal(modules.Select(Target).Order(StringComparer.Ordinal), set.Layers.Select(layer => $"{layer.Component}:{layer.Path}").Order(StringComparer.Ordinal));
         using var quiet = no_grad();
         var seed = config.GetProperty("adapter_seed").GetInt64();

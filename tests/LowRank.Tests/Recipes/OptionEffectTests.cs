@@ -16,6 +16,8 @@ public sealed class OptionEffectTests : IDisposable
     private const string Override = "adapter.overrides=[{pattern = '**.to_q', rank = 1}]";
 
     private static readonly string PredictsV = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v")}'";
+    private const string Text = "text_encoder.learning_rate=0.01";
+    private static readonly string Xl = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sdxl")}'";
 
     /// <summary>Key, its other value as TOML, and what must hold beside it for the key to matter (in both runs).</summary>
     private static readonly (string Key, string Value, string[] With)[] Changes =
@@ -71,6 +73,12 @@ public sealed class OptionEffectTests : IDisposable
         ("adapter.overrides.pattern", "\"**.to_k\"", [Override]),
         ("adapter.overrides.rank", "3", [Override]),
         ("adapter.overrides.alpha", "5", [Override]),
+        ("text_encoder.rank", "3", [Text]),
+        ("text_encoder.alpha", "1", [Text]),
+        ("text_encoder.targets", "[\"all-linear\"]", [Text]),
+        ("text_encoder.learning_rate", "0.02", [Text]),
+        ("text_encoder.second_learning_rate", "0.02", [Text, Xl]),
+        ("text_encoder.stop_step", "1", [Text]),
         ("training.steps", "3", []),
         ("training.batch_size", "1", []),
         ("training.accumulation", "2", []),
@@ -112,6 +120,7 @@ public sealed class OptionEffectTests : IDisposable
         ("training.ema_start", "2", [Average]),
         ("training.max_gradient_norm", "0.0001", ["training.optimizer='sgd'"]),
         ("training.precision", "\"bf16\"", []),
+        ("training.clip_skip", "2", []),
         ("training.save_every", "1", []),
         ("training.keep", "1", ["training.save_every=1"]),
         ("training.cache", "\"disk\"", []),
@@ -188,7 +197,7 @@ public sealed class OptionEffectTests : IDisposable
         }
     }
 
-    public static TheoryData<string> Keys => [.. RecipePage.Rows.Select(row => row.Path).Except(["method", "output", "data.folder"])];   // the method decides which keys there are; the two paths are used by every run
+    public static TheoryData<string> Keys => [.. RecipePage.Rows.Select(row => row.Path).Except(["method", "output", "data.folder", "training.gradient_checkpointing"])];   // the method decides which keys there are; the two paths are used by every run; the last has a test of its own
 
     public void Dispose() => run.Dispose();
 
@@ -205,6 +214,11 @@ public sealed class OptionEffectTests : IDisposable
         var after = Left(method, "after", [.. with, $"{set}={value.Replace("{0}", run.Path("after"), StringComparison.Ordinal)}"]);
         Assert.NotEqual(before, after);
     }
+
+    /// <summary>The one key that may change nothing but memory and time; that it does change those: BlockRunnerTests.</summary>
+    [Fact]
+    public void Gradient_checkpointing_changes_nothing_that_a_run_leaves() =>
+        Assert.Equal(Left(TrainingMethod.Lora, "before", [Text]), Left(TrainingMethod.Lora, "after", [Text, "training.gradient_checkpointing=true"]));
 
     /// <summary>What a run leaves: every file's name, the numbers of its adapters, and the pictures. Not what adapters say of themselves, which names every option.</summary>
     private List<string> Left(TrainingMethod method, string name, string[] settings)
