@@ -14,11 +14,13 @@ internal static class GenerateCommand
         var prompt = new Option<string>("--prompt", "-p") { HelpName = "TEXT", Required = true, Description = "What the pictures should show." };
         var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for the pictures; made when absent." };
         var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter file to attach, FILE or FILE=STRENGTH (1 as trained, 0 not at all); may be repeated." };
+        var embeddings = new Option<string[]>("--embedding", "-e") { HelpName = "FILE[=TOKEN]", Description = "Embedding file (textual inversion) that the prompt may name, FILE or FILE=TOKEN (what to call it); may be repeated." };
         var negative = new Option<string?>("--negative-prompt") { HelpName = "TEXT", Description = "What they should not show." };
         var sampler = new Option<string>("--sampler") { HelpName = "NAME", Description = "Sampler: " + string.Join(", ", Generate.SamplerNames) + ".", DefaultValueFactory = _ => defaults.Sampler };
         var steps = new Option<int>("--steps") { HelpName = "N", Description = "Sampler steps.", DefaultValueFactory = _ => defaults.Steps };
         var guidance = new Option<double>("--guidance") { HelpName = "X", Description = "How strongly the prompt rules; 1 is off and halves the time.", DefaultValueFactory = _ => defaults.Guidance };
         var rescale = new Option<double>("--guidance-rescale") { HelpName = "X", Description = "Pulls guided pictures back to natural contrast; 0 off, 0.7 usual.", DefaultValueFactory = _ => defaults.GuidanceRescale };
+        var clipSkip = new Option<int>("--clip-skip") { HelpName = "N", Description = "Layer of the text encoder that the model reads, from the end; 1 is the last.", DefaultValueFactory = _ => defaults.ClipSkip };
         var seed = new Option<long>("--seed") { HelpName = "N", Description = "Seed of the first picture; the next ones count up.", DefaultValueFactory = _ => defaults.Seed };
         var count = new Option<int>("--count", "-n") { HelpName = "N", Description = "How many pictures.", DefaultValueFactory = _ => defaults.Count };
         var width = new Option<int?>("--width") { HelpName = "N", Description = "Pixels; unset: what the model was made for, or the size of --image." };
@@ -31,7 +33,7 @@ internal static class GenerateCommand
 
         var command = new Command("generate", "Make pictures with a model and any number of adapters.")
         {
-            model, prompt, output, adapters, negative, sampler, steps, guidance, rescale, seed, count, width, height, image, noise, mask, precision, unmatched,
+            model, prompt, output, adapters, embeddings, negative, sampler, steps, guidance, rescale, clipSkip, seed, count, width, height, image, noise, mask, precision, unmatched,
         };
         command.SetAction(arguments => Run(screen, new GenerateOptions
         {
@@ -39,11 +41,13 @@ internal static class GenerateCommand
             Prompt = arguments.GetValue(prompt)!,
             Output = arguments.GetValue(output)!,
             Adapters = [.. (arguments.GetValue(adapters) ?? []).Select(AdapterUse.Parse)],
+            Embeddings = [.. (arguments.GetValue(embeddings) ?? []).Select(EmbeddingUse.Parse)],
             NegativePrompt = arguments.GetValue(negative),
             Sampler = arguments.GetValue(sampler)!,
             Steps = arguments.GetValue(steps),
             Guidance = arguments.GetValue(guidance),
             GuidanceRescale = arguments.GetValue(rescale),
+            ClipSkip = arguments.GetValue(clipSkip),
             Seed = arguments.GetValue(seed),
             Count = arguments.GetValue(count),
             Width = arguments.GetValue(width),

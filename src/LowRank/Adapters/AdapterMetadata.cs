@@ -86,6 +86,8 @@ internal static class AdapterMetadata
         Add(metadata, "ss_steps", options.Steps);
         if (options.Resolution is { } size) metadata["ss_resolution"] = string.Create(CultureInfo.InvariantCulture, $"({size.Width}, {size.Height})");
 
+        foreach (var (key, value) in options.Facts) metadata[key] = value;
+
         // sd-scripts' own word where the modules differ (networks/resize_lora.py)
         static string Only(IEnumerable<string> values) => values.Distinct().ToList() is [var one] ? one : "Dynamic";
 

@@ -80,8 +80,9 @@ internal static class TargetSelector
 
     private static Func<Layer, bool> Matcher(string text)
     {
-        var patterns = (PresetPatterns.GetValueOrDefault(text) ?? [text]).Select(PathPattern.Parse).ToList();
-        var linearOnly = text == "all-linear";
+        var colon = text.IndexOf(':', StringComparison.Ordinal) + 1;   // a preset may be limited to a component, as a pattern may
+        var patterns = (PresetPatterns.GetValueOrDefault(text[colon..])?.Select(pattern => text[..colon] + pattern) ?? [text]).Select(PathPattern.Parse).ToList();
+        var linearOnly = text[colon..] == "all-linear";
         return layer => !(linearOnly && layer.Shape.IsConvolution) && patterns.Exists(pattern => pattern.Matches(layer.Component, layer.Path));
     }
 

@@ -19,8 +19,11 @@ internal sealed record GenerationRequest
     /// <summary>For the second text encoder; null gives it the same.</summary>
     public IReadOnlyList<string>? SecondNegativePrompts { get; init; }
 
-    /// <summary>See <see cref="PromptOptions.SkippedLayers"/>; negative prompts always use all.</summary>
+    /// <summary>See <see cref="PromptOptions.SkippedLayers"/>.</summary>
     public int SkippedLayers { get; init; }
+
+    /// <summary>The same for negative prompts and absent ones: as the prompts' in trainers and web UIs, 0 in diffusers whatever the prompts' is.</summary>
+    public int NegativeSkippedLayers { get; init; }
 
     /// <summary>Pictures of each prompt, made next to each other.</summary>
     public int PicturesPerPrompt { get; init; } = 1;

@@ -97,8 +97,8 @@ internal sealed class ImageGenerator(IDiffusionFamily family, Sampler sampler)
             return Sized(prompted, request.PicturesPerPrompt, size);
         }
         using var without = request.NegativePrompts is { } texts
-            ? family.EncodePrompts(texts, new PromptOptions { SecondPrompts = request.SecondNegativePrompts })
-            : family.EncodeNoPrompt();
+            ? family.EncodePrompts(texts, new PromptOptions { SecondPrompts = request.SecondNegativePrompts, SkippedLayers = request.NegativeSkippedLayers })
+            : family.EncodeNoPrompt(new PromptOptions { SkippedLayers = request.NegativeSkippedLayers });
         return Sized(without, request.NegativePrompts is null ? request.Pictures : request.PicturesPerPrompt, request.NegativeSize ?? size);
     }
 

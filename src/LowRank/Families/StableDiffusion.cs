@@ -38,7 +38,7 @@ internal sealed class StableDiffusion : UnetFamily
         return new Conditioning { Hidden = skipped == 0 ? states.Last.alias() : encoder.Model.SkipLayers(states, skipped) };
     }
 
-    public override Conditioning EncodeNoPrompt() => EncodePrompts([""]);
+    public override Conditioning EncodeNoPrompt(PromptOptions? options = null) => EncodePrompts([""], options);
 
     public override Conditioning WithSizes(Conditioning conditioning, IReadOnlyList<SizeCondition> sizes) => new() { Hidden = conditioning.Hidden.alias() };
 }

@@ -60,9 +60,9 @@ internal sealed class StableDiffusionXL : UnetFamily
         };
     }
 
-    public override Conditioning EncodeNoPrompt()
+    public override Conditioning EncodeNoPrompt(PromptOptions? options = null)
     {
-        if (!zerosForNoPrompt) return EncodePrompts([""]);
+        if (!zerosForNoPrompt) return EncodePrompts([""], options);
         return new Conditioning
         {
             Hidden = zeros([1, PromptLength, Denoiser.Config.CrossAttentionDim], Placement.Type, Placement.Device),

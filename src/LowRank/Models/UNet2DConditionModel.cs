@@ -177,9 +177,11 @@ internal sealed class DownBlock : Module<Tensor, Tensor, Tensor, Stack<Tensor>, 
     private readonly ModuleList<ResnetBlock> resnets;
     private readonly ModuleList<SpatialTransformer>? attentions;
     private readonly ModuleList<Downsampler>? downsamplers;
+    private readonly BlockRunner blocks;
 
-    public DownBlock(int level, UNet2DConditionConfig config, LayerFactory layers) : base(nameof(DownBlock))
+    public DownBlock(int level, UNet2DConditionConfig config, LayerFactory layers, BlockRunner blocks) : base(nameof(DownBlock))
     {
+        this.blocks = blocks;
         var channels = config.BlockOutChannels[level];
         var inputs = config.BlockOutChannels[Math.Max(level - 1, 0)];
         var numbers = Enumerable.Range(0, config.LayersPerBlock[level]).ToArray();
@@ -194,8 +196,8 @@ internal sealed class DownBlock : Module<Tensor, Tensor, Tensor, Stack<Tensor>, 
         using var scope = NewDisposeScope();
         for (var i = 0; i < resnets.Count; i++)
         {
-            hidden = resnets[i].call(hidden, embedding);
-            if (attentions is not null) hidden = attentions[i].call(hidden, context);
+            hidden = blocks.Call(resnets[i], hidden, embedding);
+            if (attentions is not null) hidden = blocks.Call(attentions[i], hidden, context);
             skips.Push(hidden.MoveToOuterDisposeScope());
         }
         if (downsamplers is not null)
@@ -212,9 +214,11 @@ internal sealed class MidBlock : Module<Tensor, Tensor, Tensor, Tensor>
 {
     private readonly ModuleList<ResnetBlock> resnets;
     private readonly ModuleList<SpatialTransformer> attentions;
+    private readonly BlockRunner blocks;
 
-    public MidBlock(UNet2DConditionConfig config, LayerFactory layers) : base(nameof(MidBlock))
+    public MidBlock(UNet2DConditionConfig config, LayerFactory layers, BlockRunner blocks) : base(nameof(MidBlock))
     {
+        this.blocks = blocks;
         var channels = config.BlockOutChannels[^1];
         resnets = ModuleList(new ResnetBlock(channels, channels, config, layers), new ResnetBlock(channels, channels, config, layers));
         attentions = ModuleList(new SpatialTransformer(config.Levels - 1, config, layers));
@@ -224,8 +228,8 @@ internal sealed class MidBlock : Module<Tensor, Tensor, Tensor, Tensor>
     public override Tensor forward(Tensor hidden, Tensor embedding, Tensor context)
     {
         using var scope = NewDisposeScope();
-        hidden = attentions[0].call(resnets[0].call(hidden, embedding), context);
-        return resnets[1].call(hidden, embedding).MoveToOuterDisposeScope();
+        hidden = blocks.Call(attentions[0], blocks.Call(resnets[0], hidden, embedding), context);
+        return blocks.Call(resnets[1], hidden, embedding).MoveToOuterDisposeScope();
     }
 }
 
@@ -238,13 +242,16 @@ internal sealed class UpBlock : Module<Tensor, Tensor, Tensor, Stack<Tensor>, Te
     private readonly ModuleList<ResnetBlock> resnets;
     private readonly ModuleList<SpatialTransformer>? attentions;
     private readonly ModuleList<Upsampler>? upsamplers;
+    private readonly BlockRunner blocks;
 
     /// <param name="index">0 is the coarsest level.</param>
     /// <param name="skips">Channels of the skips; this block's are popped.</param>
     /// <param name="config">The network's.</param>
     /// <param name="layers">Makes the layers.</param>
-    public UpBlock(int index, Stack<int> skips, UNet2DConditionConfig config, LayerFactory layers) : base(nameof(UpBlock))
+    /// <param name="blocks">Runs them.</param>
+    public UpBlock(int index, Stack<int> skips, UNet2DConditionConfig config, LayerFactory layers, BlockRunner blocks) : base(nameof(UpBlock))
     {
+        this.blocks = blocks;
         var level = config.Levels - 1 - index;
         var channels = config.BlockOutChannels[level];
         var inputs = config.BlockOutChannels[Math.Min(level + 1, config.Levels - 1)];
@@ -260,8 +267,9 @@ internal sealed class UpBlock : Module<Tensor, Tensor, Tensor, Stack<Tensor>, Te
         using var scope = NewDisposeScope();
         for (var i = 0; i < resnets.Count; i++)
         {
-            hidden = resnets[i].call(cat([hidden, skips.Pop()], 1), embedding);
-            if (attentions is not null) hidden = attentions[i].call(hidden, context);
+            var resnet = resnets[i];
+            hidden = blocks.Call(inputs => resnet.call(cat([inputs[0], inputs[1]], 1), inputs[2]), hidden, skips.Pop(), embedding);
+            if (attentions is not null) hidden = blocks.Call(attentions[i], hidden, context);
         }
         if (upsamplers is not null) hidden = upsamplers[0].call(hidden, skips.Peek());
         return hidden.MoveToOuterDisposeScope();
@@ -272,7 +280,7 @@ internal sealed class UpBlock : Module<Tensor, Tensor, Tensor, Stack<Tensor>, Te
 /// The denoiser of Stable Diffusion 1, 2 and XL: noisy latents, timesteps and text states in, prediction out.
 /// Its modules are named as in the published files.
 /// </summary>
-public sealed class UNet2DConditionModel : Module<Tensor, Tensor, Tensor, Tensor?, Tensor?, Tensor>
+public sealed class UNet2DConditionModel : Module<Tensor, Tensor, Tensor, Tensor?, Tensor?, Tensor>, ICheckpointed
 {
     private readonly Module<Tensor, Tensor> conv_in;
     private readonly TimestepEmbedding time_embedding;
@@ -291,16 +299,20 @@ public sealed class UNet2DConditionModel : Module<Tensor, Tensor, Tensor, Tensor
         conv_in = layers.Conv2d(config.InChannels, channels[0], 3, padding: 1);
         time_embedding = new TimestepEmbedding(channels[0], embedding, layers);
         if (config.HasTextTime) add_embedding = new TimestepEmbedding(config.ProjectionClassEmbeddingsInputDim!.Value, embedding, layers);
-        down_blocks = ModuleList(Enumerable.Range(0, config.Levels).Select(level => new DownBlock(level, config, layers)).ToArray());
-        mid_block = new MidBlock(config, layers);
+        down_blocks = ModuleList(Enumerable.Range(0, config.Levels).Select(level => new DownBlock(level, config, layers, Blocks)).ToArray());
+        mid_block = new MidBlock(config, layers, Blocks);
         var skips = SkipChannels(config);
-        up_blocks = ModuleList(Enumerable.Range(0, config.Levels).Select(index => new UpBlock(index, skips, config, layers)).ToArray());
+        up_blocks = ModuleList(Enumerable.Range(0, config.Levels).Select(index => new UpBlock(index, skips, config, layers, Blocks)).ToArray());
         conv_norm_out = layers.GroupNorm(config.NormNumGroups, channels[0], config.NormEps);
         conv_out = layers.Conv2d(channels[0], config.OutChannels, 3, padding: 1);
         RegisterComponents();
     }
 
     internal UNet2DConditionConfig Config { get; }
+
+    internal BlockRunner Blocks { get; } = new();
+
+    BlockRunner ICheckpointed.Blocks => Blocks;
 
     /// <summary>The prediction. Run it with <c>call</c>, which honours hooks.</summary>
     /// <param name="sample">Noisy latents (B, C, h, w), the model's dtype, already scaled; C = in_channels.</param>

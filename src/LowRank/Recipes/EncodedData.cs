@@ -20,25 +20,28 @@ internal sealed record EncodedBatch(PlannedBatch Plan, Tensor Latents, Condition
 /// <summary>
 /// Latents and text states of the training data. What is the same in every use is encoded once, before training, each picture and text by itself so
 /// that its numbers depend on nothing else; then autoencoder and text encoders are let go. Pictures that are cut at random, and captions whose
-/// tags or words change, are encoded in their step. Latents are the posterior's mean.
+/// tags or words change, are encoded in their step; so are all captions while text encoders learn. Latents are the posterior's mean.
 /// </summary>
 /// <param name="family">The model; stays the caller's.</param>
 /// <param name="data">The pictures.</param>
 /// <param name="cache">Keeps what is encoded ahead; stays the caller's.</param>
 /// <param name="model">Names the weights of autoencoder and text encoders.</param>
+/// <param name="texts">How captions are encoded, and whether their encoders learn.</param>
 /// <param name="events">Hears of captions that are too long and of progress.</param>
-internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, LatentCache cache, ModelIdentity model, IProgress<TrainingEvent> events) : IDisposable
+internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, LatentCache cache, ModelIdentity model, TextUse texts, IProgress<TrainingEvent> events) : IDisposable
 {
     private const string LatentsName = "latents", MasksName = "masks";
 
     private readonly bool cutAtRandom = data.Images.Any(image => image.Options.Crop == CropMode.Random);
-    private readonly IReadOnlyList<string>? texts = EveryText(data);
+    private readonly IReadOnlyList<string>? ahead = texts.AreTrained ? null : EveryText(data);
     private BatchLoader? loader;
 
     /// <summary>Encodes what can be encoded before the first step, and says what of captions is cut.</summary>
-    public void EncodeAhead(CancellationToken cancellation)
+    /// <param name="cancellation">Stops between pictures and texts.</param>
+    /// <param name="warn">Whether captions that are cut are told of; false where they were before.</param>
+    public void EncodeAhead(CancellationToken cancellation, bool warn = true)
     {
-        WarnOfCutCaptions();
+        if (warn) WarnOfCutCaptions();
         if (!cutAtRandom)
         {
             var samples = data.FixedSamples();
@@ -52,8 +55,8 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
             }
             family.Release("vae");
         }
-        if (texts is null) return;
-        foreach (var text in texts)
+        if (ahead is null) return;
+        foreach (var text in ahead)
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
@@ -63,7 +66,9 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     }
 
     /// <summary>Batches as a sampler draws them, read ahead where pictures are still to be read.</summary>
-    public Func<EncodedBatch> Batches(BatchSampler sampler)
+    /// <param name="sampler">Says which.</param>
+    /// <param name="textLearns">Whether gradients go back into the text encoders now.</param>
+    public Func<EncodedBatch> Batches(BatchSampler sampler, Func<bool> textLearns)
     {
         if (!cutAtRandom)
         {
@@ -71,16 +76,16 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
             {
                 var plan = sampler.Next();
                 var entries = plan.Samples.Select(sample => cache.Find(KeyOf(sample)) ?? Encode(sample)).ToList();
-                return With(plan, name => entries[0].ContainsKey(name) ? cat([.. entries.Select(entry => entry[name])]) : null);
+                return With(plan, name => entries[0].ContainsKey(name) ? cat([.. entries.Select(entry => entry[name])]) : null, textLearns);
             };
         }
+        loader?.Dispose();
         loader = new BatchLoader(sampler.Next);
         return () =>
         {
             var batch = loader.Next()!;
-            using var quiet = no_grad();
             var made = Encode(batch);
-            return With(batch.Plan, made.GetValueOrDefault);
+            return With(batch.Plan, made.GetValueOrDefault, textLearns);
         };
     }
 
@@ -99,9 +104,10 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         }
     }
 
-    private EncodedBatch With(PlannedBatch plan, Func<string, Tensor?> part)
+    private EncodedBatch With(PlannedBatch plan, Func<string, Tensor?> part, Func<bool> textLearns)
     {
-        using var conditioning = ConditioningEntries.Stack([.. plan.Samples.Select(sample => (texts is null ? null : cache.Find(KeyOf(sample.Caption))) ?? Encode(sample.Caption))]);
+        using var conditioning = texts.AreTrained ? EncodeNow(plan, textLearns())
+            : ConditioningEntries.Stack([.. plan.Samples.Select(sample => (ahead is null ? null : cache.Find(KeyOf(sample.Caption))) ?? Encode(sample.Caption))]);
         return new EncodedBatch(plan, part(LatentsName)!, family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]), part(MasksName));
     }
 
@@ -109,7 +115,6 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
 
     private Dictionary<string, Tensor> Encode(Sample sample)
     {
-        using var quiet = no_grad();
         var made = Encode(BatchLoader.Load(new PlannedBatch([sample], null)));
         cache.Add(KeyOf(sample), made);
         return made;
@@ -119,6 +124,7 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private Dictionary<string, Tensor> Encode(Batch batch)
     {
         using var scope = NewDisposeScope();
+        using var quiet = no_grad();
         var made = new Dictionary<string, Tensor> { [LatentsName] = family.EncodeImages(batch.ToTensor(), null) };
         if (data.HasMasks)
         {
@@ -133,8 +139,15 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private IReadOnlyDictionary<string, Tensor> Encode(string text)
     {
         using var quiet = no_grad();
-        using var conditioning = family.EncodePrompts([text]);
+        using var conditioning = family.EncodePrompts([text], texts.Prompts);
         return ConditioningEntries.Split(conditioning)[0];
+    }
+
+    /// <summary>The captions of a batch by the text encoders as they are in this step.</summary>
+    private Conditioning EncodeNow(PlannedBatch plan, bool learns)
+    {
+        using var mode = set_grad_enabled(learns);
+        return family.EncodePrompts([.. plan.Samples.Select(sample => sample.Caption)], texts.Prompts);
     }
 
     private CacheKey KeyOf(Sample sample) => data.HasMasks ? CacheKey.Of(LatentsName, model.Pictures, sample.Key, MasksName, sample.MaskKey) : CacheKey.Of(LatentsName, model.Pictures, sample.Key);

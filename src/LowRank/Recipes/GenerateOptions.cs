@@ -12,6 +12,9 @@ public sealed record GenerateOptions
     /// <summary>Adapters to attach, each with a strength.</summary>
     public IReadOnlyList<AdapterUse> Adapters { get; init; } = [];
 
+    /// <summary>Learned tokens (textual inversion) that prompts may name. Those that an adapter's file holds can be named without being listed here.</summary>
+    public IReadOnlyList<EmbeddingUse> Embeddings { get; init; } = [];
+
     /// <summary>What the pictures should show.</summary>
     public required string Prompt { get; init; }
 
@@ -29,6 +32,9 @@ public sealed record GenerateOptions
 
     /// <summary>Pulls guided pictures back to the contrast of unguided ones (Lin et al. 2023, §3.4); 0 is off, 0.7 is usual.</summary>
     public double GuidanceRescale { get; init; }
+
+    /// <summary>Which layer of the text encoders the model reads, counted from the end: 1 the last, as usual; as <c>training.clip_skip</c> of a recipe.</summary>
+    public int ClipSkip { get; init; } = 1;
 
     /// <summary>Seed of the first picture; the next ones count up.</summary>
     public long Seed { get; init; }
@@ -71,6 +77,7 @@ public sealed record GenerateOptions
         Check(!string.IsNullOrWhiteSpace(Model), $"model: empty; must be icons-64 or a model folder");
         Check(!string.IsNullOrWhiteSpace(Output), $"output: empty; must be a folder");
         Check(Steps >= 1, $"steps: {Steps}; must be 1 or more");
+        Check(ClipSkip >= 1, $"clip-skip: {ClipSkip}; must be 1 (the last layer) or more");
         Check(Count >= 1, $"count: {Count}; must be 1 or more");
         Check(Guidance is >= 1 and < double.PositiveInfinity, $"guidance: {Guidance}; must be 1 (off) or more");
         Check(GuidanceRescale is >= 0 and <= 1, $"guidance-rescale: {GuidanceRescale}; must be between 0 (off) and 1");
@@ -81,6 +88,19 @@ public sealed record GenerateOptions
         foreach (var use in Adapters) Check(double.IsFinite(use.Strength), $"adapter: {use.File} has strength {use.Strength}; must be a number");
         if (SamplerCatalog.ProblemOf(Sampler) is { } problem) problems.Add($"sampler: {problem}");
         return problems;
+    }
+}
+
+/// <summary>A file with a learned token, and what to call it.</summary>
+/// <param name="File">The embedding: A1111, sd-scripts, diffusers or SDXL form.</param>
+/// <param name="Token">The word in prompts; null for the name that the file gives, else its file name.</param>
+public sealed record EmbeddingUse(string File, string? Token = null)
+{
+    /// <summary>Reads <c>FILE</c> or <c>FILE=TOKEN</c>; an equals sign in the name of a file that exists belongs to the name.</summary>
+    public static EmbeddingUse Parse(string text)
+    {
+        var equals = text.LastIndexOf('=');
+        return equals <= 0 || System.IO.File.Exists(text) ? new EmbeddingUse(text) : new EmbeddingUse(text[..equals], text[(equals + 1)..]);
     }
 }
 

@@ -21,6 +21,9 @@ public sealed record LearningRateOverride
 /// <param name="Overrides">Other rates; the first pattern that matches decides.</param>
 internal sealed record ParameterRates(double LearningRate, double WeightDecay = 0, double UpRatio = 1, IReadOnlyList<LearningRateOverride>? Overrides = null)
 {
+    /// <summary>Rates and ends of whole components, by name; overrides go before.</summary>
+    public IReadOnlyDictionary<string, ParameterGroup> Parts { get; init; } = new Dictionary<string, ParameterGroup>();
+
     /// <summary>Describes parameters that lie one after the other; groups stand in the order in which they are first met.</summary>
     /// <param name="named">Every parameter as <c>component.path.factor</c>, in order.</param>
     /// <param name="values">(N) float32, all of them.</param>
@@ -37,8 +40,9 @@ internal sealed record ParameterRates(double LearningRate, double WeightDecay = 
             var (component, path) = (name[..first], name[(first + 1)..Math.Max(first + 1, last)]);
             for (var i = 0; i < patterns.Count; i++) used[i] |= patterns[i].Matches(component, path);
             var decided = patterns.FindIndex(pattern => pattern.Matches(component, path));
-            var rate = (decided < 0 ? LearningRate : Overrides![decided].LearningRate) * (name.EndsWith(".up", StringComparison.Ordinal) ? UpRatio : 1);
-            var group = new ParameterGroup(rate, WeightDecay);
+            var part = Parts.GetValueOrDefault(component);
+            var rate = (decided < 0 ? part?.LearningRate ?? LearningRate : Overrides![decided].LearningRate) * (name.EndsWith(".up", StringComparison.Ordinal) ? UpRatio : 1);
+            var group = new ParameterGroup(rate, WeightDecay) { StopStep = part?.StopStep };
             if (!groups.Contains(group)) groups.Add(group);
             segments.Add(new ParameterSegment(name, start, parameter.numel(), groups.IndexOf(group)) { Shape = parameter.shape });
             start += parameter.numel();

@@ -17,13 +17,22 @@ internal sealed record ParameterSegment(string Name, long Start, long Length, in
 /// <summary>Rate and decay of some of the trained parameters.</summary>
 /// <param name="LearningRate">Before the schedule's factor.</param>
 /// <param name="WeightDecay">Times the rate, on the values; for SGD and Adam added to the gradient.</param>
-internal sealed record ParameterGroup(double LearningRate, double WeightDecay = 0);
+internal sealed record ParameterGroup(double LearningRate, double WeightDecay = 0)
+{
+    /// <summary>Updates after which the group stands still: no step, no decay, its state as it was. Null for never.</summary>
+    public long? StopStep { get; init; }
+
+    /// <summary>Whether it stands still after so many updates.</summary>
+    public bool StandsStill(long step) => step >= StopStep;
+}
 
 /// <summary>
 /// All that is trained, as one flat tensor of values and one of gradients. Owns neither: the adapter does, and its layers are views into them.
 /// </summary>
 internal sealed class TrainedParameters
 {
+    private readonly HashSet<int> absent = [];
+
     /// <summary>Describes parameters that lie one after the other.</summary>
     /// <param name="values">(N) float32.</param>
     /// <param name="gradients">(N) float32, where backward accumulates.</param>
@@ -42,8 +51,43 @@ internal sealed class TrainedParameters
     }
 
     /// <summary>All parameters of an adapter.</summary>
+    /// <param name="adapter">Stays the owner.</param>
+    /// <param name="rates">Sorts them into groups.</param>
+    /// <param name="unreached">Names of those that have no gradient (<see cref="UnreachedLayers"/>); null for none.</param>
     /// <exception cref="Foundation.OptionsException">A pattern of the rates matches nothing.</exception>
-    public static TrainedParameters Of(AdapterSet adapter, ParameterRates rates) => rates.Sort(adapter.NamedParameters(), adapter.FlatParameters, adapter.FlatGradients);
+    public static TrainedParameters Of(AdapterSet adapter, ParameterRates rates, IReadOnlySet<string>? unreached = null)
+    {
+        var all = rates.Sort(adapter.NamedParameters(), adapter.FlatParameters, adapter.FlatGradients);
+        for (var index = 0; index < all.Segments.Count; index++)
+        {
+            if (unreached?.Contains(all.Segments[index].Name) == true) all.absent.Add(index);
+        }
+        return all;
+    }
+
+    /// <summary>All vectors of learned tokens, in one group.</summary>
+    public static TrainedParameters Of(EmbeddingSet tokens, ParameterGroup group) => new(tokens.FlatParameters, tokens.FlatGradients, SegmentsOf(tokens, 0, 0), [group]);
+
+    /// <summary>All parameters of an adapter, and the vectors of learned tokens, which lie behind them in the adapter's flat tensors, in a group of their own.</summary>
+    /// <exception cref="Foundation.OptionsException">A pattern of the rates matches nothing.</exception>
+    public static TrainedParameters Of(AdapterSet adapter, ParameterRates rates, EmbeddingSet tokens, ParameterGroup ofTokens)
+    {
+        using var scope = NewDisposeScope();
+        var length = adapter.FlatParameters.numel() - tokens.FlatParameters.numel();
+        var own = rates.Sort(adapter.NamedParameters(), adapter.FlatParameters.narrow(0, 0, length), adapter.FlatGradients.narrow(0, 0, length));
+        return new(adapter.FlatParameters, adapter.FlatGradients, [.. own.Segments, .. SegmentsOf(tokens, length, own.Groups.Count)], [.. own.Groups, ofTokens]);
+    }
+
+    private static List<ParameterSegment> SegmentsOf(EmbeddingSet tokens, long start, int group)
+    {
+        var segments = new List<ParameterSegment>();
+        foreach (var (name, parameter) in tokens.NamedParameters())
+        {
+            segments.Add(new ParameterSegment(name, start, parameter.numel(), group) { Shape = parameter.shape });
+            start += parameter.numel();
+        }
+        return segments;
+    }
 
     /// <summary>(N) float32.</summary>
     public Tensor Values { get; }
@@ -56,6 +100,13 @@ internal sealed class TrainedParameters
 
     /// <summary>Rates and decays.</summary>
     public IReadOnlyList<ParameterGroup> Groups { get; }
+
+    /// <summary>Indices of the segments that an update leaves alone: those of groups that stand still after so many updates, those that have no gradient ever, and more; null for none.</summary>
+    /// <param name="step">Updates made.</param>
+    /// <param name="more">Others that this update leaves alone; null for none.</param>
+    public IReadOnlySet<int>? Still(long step, IReadOnlySet<int>? more) => absent.Count > 0 || Groups.Any(group => group.StandsStill(step))
+        ? Enumerable.Range(0, Segments.Count).Where(index => absent.Contains(index) || more?.Contains(index) == true || Groups[Segments[index].Group].StandsStill(step)).ToHashSet()
+        : more;
 
     /// <summary>
     /// The norm of the whole gradient. Rows are summed in float32 and their norms in float64: one float32 sum over millions of squares

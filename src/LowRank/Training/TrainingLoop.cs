@@ -115,14 +115,14 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
         }
         var norm = Parameters.GradientNorm();
         var multiplier = schedule.Multiplier(Position.Step);
-        var rates = optimizer.Rates(multiplier);
+        var rates = optimizer.Rates(multiplier).Select((rate, group) => Parameters.Groups[group].StandsStill(Position.Step) ? 0 : rate).ToArray();
         if (!double.IsFinite(norm) || !losses.TrueForAll(double.IsFinite))
         {
             Parameters.ClearGradients();
             throw new TrainingDivergedException(Position.Step + 1, losses.Average(), norm, rates[0], broken.Count > 0 ? broken : items);
         }
         if (options.MaxGradientNorm > 0) Parameters.ClipGradients(norm, options.MaxGradientNorm);
-        optimizer.Step(multiplier, Absent?.Invoke());
+        optimizer.Step(multiplier, Parameters.Still(Position.Step, Absent?.Invoke()));
         var norms = LimitNorms?.Invoke();
         Parameters.ClearGradients();
         average?.Update(Position.Step + 1);

@@ -122,6 +122,15 @@ public sealed partial record TrainingOptions
     /// <summary>Arithmetic of the frozen model; adapters always train in fp32.</summary>
     public Precision Precision { get; init; } = Precision.Fp32;
 
+    /// <summary>
+    /// Which layer of the text encoders the denoiser reads, counted from the end as trainers and web UIs count: 1 the last (for SDXL the one before, as
+    /// the model was made), 2 the one before that. Models that were trained with 2 want 2.
+    /// </summary>
+    public int ClipSkip { get; init; } = 1;
+
+    /// <summary>Keeps only the inputs of each block for backward, and computes the blocks again there: far less memory, about a third more time, the same result.</summary>
+    public bool GradientCheckpointing { get; init; }
+
     /// <summary>Saves adapter and state every so many updates; 0 only at the end.</summary>
     public int SaveEvery { get; init; } = 500;
 
@@ -155,6 +164,7 @@ public sealed partial record TrainingOptions
         Check(WeightDecay is >= 0 and < double.PositiveInfinity, $"weight_decay: {WeightDecay}; must be 0 or more");
         Check(Momentum is >= 0 and < 1, $"momentum: {Momentum}; must be 0 or more and below 1");
         Check(MaxGradientNorm is >= 0 and < double.PositiveInfinity, $"max_gradient_norm: {MaxGradientNorm}; must be 0 (off) or more");
+        Check(ClipSkip >= 1, $"clip_skip: {ClipSkip}; must be 1 (the last layer) or more");
         Check(SaveEvery >= 0, $"save_every: {SaveEvery}; must be 0 (only at the end) or more");
         Check(Keep >= 1, $"keep: {Keep}; must be 1 or more");
         Check(CacheFolder is null || Cache == CacheKind.Disk, $"cache_folder: {CacheFolder}; does nothing without cache = \"disk\"");

@@ -178,8 +178,8 @@ public class UnetFamilyTests
             Assert.Equal(message, Assert.Throws<OptionsException>(() => family.EncodePrompts(["a dog"], options)).Message);
 
         Refused("second prompts: Stable Diffusion 1 has one text encoder; give them to models with two", sd, new PromptOptions { SecondPrompts = ["a cat"] });
-        Refused("skipped layers: 3; text_encoder of this model can leave out 0 to 2", sd, new PromptOptions { SkippedLayers = 3 });
-        Refused("skipped layers: 3; text_encoder of this model can leave out 0 to 2", xl, new PromptOptions { SkippedLayers = 3 });
+        Refused("skipped layers: 3 (clip skip 4); text_encoder of this model can leave out 0 to 2", sd, new PromptOptions { SkippedLayers = 3 });
+        Refused("skipped layers: 3 (clip skip 4); text_encoder of this model can leave out 0 to 2", xl, new PromptOptions { SkippedLayers = 3 });
         Refused("second prompts: 2 for 1 pictures; give one for each", xl, new PromptOptions { SecondPrompts = ["a cat", "a cow"] });
     }
 

@@ -25,6 +25,10 @@ internal sealed class FedFamily(UnetFamily family, Func<long[], Tensor> draw) : 
     public nn.Module Component(string name) => family.Component(name);
     public void Release(string component) => family.Release(component);
 
+    public void Place(IReadOnlyList<LearnedToken> tokens) => family.Place(tokens);
+    public Tensor TokenVectors(string component, string text) => family.TokenVectors(component, text);
+    public double MeanTokenNorm(string component) => family.MeanTokenNorm(component);
+
     public Tensor EncodeImages(Tensor pixels, Generator? posterior)
     {
         using var scope = NewDisposeScope();
@@ -35,7 +39,7 @@ internal sealed class FedFamily(UnetFamily family, Func<long[], Tensor> draw) : 
     }
 
     public Conditioning EncodePrompts(IReadOnlyList<string> prompts, PromptOptions? options = null) => family.EncodePrompts(prompts, options);
-    public Conditioning EncodeNoPrompt() => family.EncodeNoPrompt();
+    public Conditioning EncodeNoPrompt(PromptOptions? options = null) => family.EncodeNoPrompt(options);
     public Conditioning WithSizes(Conditioning conditioning, IReadOnlyList<SizeCondition> sizes) => family.WithSizes(conditioning, sizes);
     public string? CutText(string prompt) => family.CutText(prompt);
     public Tensor Predict(Tensor latents, Tensor timesteps, Conditioning conditioning) => family.Predict(latents, timesteps, conditioning);

@@ -9,7 +9,7 @@ using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;
 
-/// <summary>The conditioning of a trajectory case: by formula, or from token ids through the case's frozen text encoders.</summary>
+/// <summary>The conditioning of a trajectory case: by formula, or from token ids through the case's text encoders.</summary>
 internal sealed class TrajectoryConditioning : IDisposable
 {
     private readonly JsonElement config;
@@ -28,14 +28,17 @@ internal sealed class TrajectoryConditioning : IDisposable
             var part = encoders.Count == 0 ? "text_encoder" : "text_encoder_2";
             var encoder = new ClipTextModel(ClipTextConfig.Parse(Encoding.UTF8.GetBytes(published.GetRawText()), part), projection: encoders.Count > 0, new LayerFactory(CPU, ScalarType.Float32));
             Formula.Fill(encoder, json.GetProperty("weights").GetProperty(part).GetProperty("seed").GetInt64());
+            foreach (var parameter in encoder.parameters()) parameter.requires_grad_(false);
             encoders.Add((ClipTextModel)encoder.to(type));
         }
     }
 
+    /// <summary>The encoders by component name.</summary>
+    public IEnumerable<(string Name, ClipTextModel Model)> Encoders => encoders.Select((encoder, index) => (index == 0 ? "text_encoder" : "text_encoder_2", encoder));
+
     /// <summary>Of micro-batch number m; its tensors live in the caller's scope.</summary>
     public Conditioning For(long m, long seed)
     {
-        using var quiet = no_grad();
         if (encoders.Count == 0)
         {
             var length = (long)GoldenTraining.Number(config, "cond_len", 7);

@@ -44,7 +44,7 @@ internal static class TrajectoryNeeds
         if (GoldenTraining.Section(config, "adapter") is not { ValueKind: JsonValueKind.Object } parts) yield break;
         foreach (var part in parts.EnumerateObject())
         {
-            if (part.Name != "unet") yield return $"an adapter on {part.Name}";
+            if (part.Name is not ("unet" or "text_encoder" or "text_encoder_2")) yield return $"an adapter on {part.Name}";
             foreach (var item in Unknown(part.Value, BuiltAdapter)) yield return $"the adapter's {item.Name}";
             if (GoldenTraining.Text(part.Value, "type") is not (null or "lora" or "dropout" or "rslora" or "dora" or "dora_lycoris" or "loha" or "lokr") and var kind) yield return $"the adapter kind {kind}";
             foreach (var item in Unknown(GoldenTraining.Section(part.Value, "dropout"), ["input", "neuron", "rank", "module", "output"])) yield return $"the adapter's dropout of {item.Name}";

@@ -40,14 +40,16 @@ internal sealed class TrajectoryRun : IDisposable
         adapter = BuildAdapter(golden.Json);
         noiseSchedule = Schedule(GoldenTraining.Flag(config, "zero_snr"));
         Loss = BuildLoss(GoldenTraining.Section(config, "loss"));
-        var rate = config.GetProperty("lr").ValueKind == JsonValueKind.Object ? config.GetProperty("lr").GetProperty("unet").GetDouble() : config.GetProperty("lr").GetDouble();
         var json = config.GetProperty("optimizer");
         PutStartValues();
-        var parameters = TrainedParameters.Of(adapter, new ParameterRates(rate, GoldenTraining.DefaultDecay(json), GoldenTraining.Number(config, "loraplus", 1)));
+        var parameters = TrainedParameters.Of(adapter, new ParameterRates(RateOf("unet"), GoldenTraining.DefaultDecay(json), GoldenTraining.Number(config, "loraplus", 1))
+        {
+            Parts = conditioning.Encoders.Where(encoder => config.GetProperty("adapter").TryGetProperty(encoder.Name, out _)).ToDictionary(encoder => encoder.Name, encoder => new ParameterGroup(RateOf(encoder.Name))),
+        }, Unreached());
         optimizer = GoldenTraining.Optimizer(json, parameters);
         average = Average(GoldenTraining.Section(config, "ema"), parameters);
         var schedule = GoldenTraining.Section(config, "schedule") is { ValueKind: JsonValueKind.Object } named
-            ? GoldenTraining.Schedule(named, GoldenTraining.Number(json, "lr", rate))
+            ? GoldenTraining.Schedule(named, GoldenTraining.Number(json, "lr", RateOf("unet")))
             : new LearningRateSchedule.Constant();
         Steps = config.GetProperty("steps").GetInt32();
         Loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(Steps, (int)GoldenTraining.Number(config, "accumulation", 1), GoldenTraining.Number(config, "clip", 0)), average)
@@ -146,6 +148,20 @@ internal sealed class TrajectoryRun : IDisposable
         unet.Dispose();
     }
 
+    private HashSet<string> Unreached()
+    {
+        using var scope = NewDisposeScope();
+        IEnumerable<Tensor> Encoded()
+        {
+            var states = conditioning.For(0, DataSeed);
+            return states.Pooled is { } pooled ? [states.Hidden, pooled] : [states.Hidden];
+        }
+        return [.. adapter.Layers.Select(layer => layer.Component).Distinct().Where(part => part != "unet").SelectMany(part => UnreachedLayers.Find(adapter, part, Encoded))];
+    }
+
+    /// <summary>Of a part's adapter: one for all, or one for each part.</summary>
+    private double RateOf(string component) => config.GetProperty("lr") is { ValueKind: JsonValueKind.Object } rates ? rates.GetProperty(component).GetDouble() : config.GetProperty("lr").GetDouble();
+
     private long DataSeed => config.GetProperty("data_seed").GetInt64();
 
     private UNet2DConditionModel BuildUnet(JsonElement json)
@@ -176,12 +192,14 @@ internal sealed class TrajectoryRun : IDisposable
             Overrides = [.. modules.Select(module => new AdapterOverride { Pattern = Target(module), Rank = module[3].GetInt32(), Alpha = module[4].GetDouble() })],
         };
         double Share(string place) => GoldenTraining.Number(GoldenTraining.Section(AdapterConfig, "dropout"), place, 0);
+        var components = new Dictionary<string, nn.Module> { ["unet"] = unet };
+        foreach (var (name, encoder) in conditioning.Encoders.Where(encoder => modules.Exists(module => module[0].GetString() == encoder.Name))) components[name] = encoder;
         using var unused = new Generator(0UL);
-        var set = AdapterSet.Create(new Dictionary<string, nn.Module> { ["unet"] = unet }, options, unused, CPU);
+        var set = AdapterSet.Create(components, options, unused, CPU);
         Assert.Equal(modules.Select(Target).Order(StringComparer.Ordinal), set.Layers.Select(layer => $"{layer.Component}:{layer.Path}").Order(StringComparer.Ordinal));
         foreach (var module in modules)
         {
-            var layer = set.Layers.Single(layer => layer.Path == module[1].GetString());
+            var layer = set.Layers.Single(layer => layer.Component == module[0].GetString() && layer.Path == module[1].GetString());
             Assert.Equal(module[2].GetString(), layer.Module is TorchSharp.Modules.Conv2d ? "conv" : "linear");
         }
         set.DropoutNumbers = DropoutNumbers;
@@ -200,7 +218,7 @@ internal sealed class TrajectoryRun : IDisposable
         foreach (var (name, tensor) in Named())
         {
             var small = Array.Exists(Small, end => name.EndsWith(end, StringComparison.Ordinal));
-            tensor.copy_(small ? Formula.Noise(name, tensor.shape, seed, GoldenTraining.Number(AdapterConfig, "up_amplitude", 0.05)) : Formula.Weight(name, tensor.shape, seed));
+            tensor.copy_(small ? Formula.Noise(name, tensor.shape, seed, GoldenTraining.Number(config.GetProperty("adapter").GetProperty(name[..name.IndexOf('.', StringComparison.Ordinal)]), "up_amplitude", 0.05)) : Formula.Weight(name, tensor.shape, seed));
         }
         foreach (var layer in adapter.Layers.Where(layer => layer.Kind == AdapterKind.Dora))
         {

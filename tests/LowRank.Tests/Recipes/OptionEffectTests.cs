@@ -16,6 +16,8 @@ public sealed class OptionEffectTests : IDisposable
     private const string Override = "adapter.overrides=[{pattern = '**.to_q', rank = 1}]";
 
     private static readonly string PredictsV = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v")}'";
+    private const string Text = "text_encoder.learning_rate=0.01";
+    private static readonly string Xl = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sdxl")}'";
 
     /// <summary>Key, its other value as TOML, and what must hold beside it for the key to matter (in both runs).</summary>
     private static readonly (string Key, string Value, string[] With)[] Changes =
@@ -71,6 +73,12 @@ public sealed class OptionEffectTests : IDisposable
         ("adapter.overrides.pattern", "\"**.to_k\"", [Override]),
         ("adapter.overrides.rank", "3", [Override]),
         ("adapter.overrides.alpha", "5", [Override]),
+        ("text_encoder.rank", "3", [Text]),
+        ("text_encoder.alpha", "1", [Text]),
+        ("text_encoder.targets", "[\"all-linear\"]", [Text]),
+        ("text_encoder.learning_rate", "0.02", [Text]),
+        ("text_encoder.second_learning_rate", "0.02", [Text, Xl]),
+        ("text_encoder.stop_step", "1", [Text]),
         ("training.steps", "3", []),
         ("training.batch_size", "1", []),
         ("training.accumulation", "2", []),
@@ -112,6 +120,7 @@ public sealed class OptionEffectTests : IDisposable
         ("training.ema_start", "2", [Average]),
         ("training.max_gradient_norm", "0.0001", ["training.optimizer='sgd'"]),
         ("training.precision", "\"bf16\"", []),
+        ("training.clip_skip", "2", []),
         ("training.save_every", "1", []),
         ("training.keep", "1", ["training.save_every=1"]),
         ("training.cache", "\"disk\"", []),
@@ -157,6 +166,21 @@ public sealed class OptionEffectTests : IDisposable
         ("save.format", "\"peft\"", []),
         ("save.precision", "\"fp32\"", []),
         ("save.ema", "false", [Average]),
+        ("template", "\"style\"", []),
+        ("token_norm", "0.4", []),
+        ("tokens.token", "\"<s2>\"", ["template='object'"]),
+        ("tokens.vectors", "2", []),
+        ("tokens.init", "\"cat\"", []),
+        ("tokens.init_mean", "true", ["tokens[0].init='cat dog'", "tokens[0].vectors=2"]),
+        ("tokens.replaces", "\"dog\"", []),
+        ("inversion.steps", "3", []),
+        ("inversion.learning_rate", "0.02", []),
+        ("inversion.schedule", "\"constant\"", []),
+        ("inversion.warmup_steps", "1", []),
+        ("inversion.weight_decay", "0.5", []),
+        ("inversion.tuning_learning_rate", "0.01", []),
+        ("embeddings.format", "\"diffusers\"", []),
+        ("embeddings.precision", "\"fp16\"", []),
     ];
 
     private readonly TinyRun run = new();
@@ -173,7 +197,7 @@ public sealed class OptionEffectTests : IDisposable
         }
     }
 
-    public static TheoryData<string> Keys => [.. RecipePage.Rows.Select(row => row.Path).Except(["method", "output", "data.folder"])];   // one method so far; the two paths are used by every run
+    public static TheoryData<string> Keys => [.. RecipePage.Rows.Select(row => row.Path).Except(["method", "output", "data.folder", "training.gradient_checkpointing"])];   // the method decides which keys there are; the two paths are used by every run; the last has a test of its own
 
     public void Dispose() => run.Dispose();
 
@@ -182,15 +206,22 @@ public sealed class OptionEffectTests : IDisposable
     public void Every_key_changes_what_a_run_leaves(string key)
     {
         var (_, value, with) = Assert.Single(Changes, change => change.Key == key);
-        var set = key.Replace("data.", "data[0].", StringComparison.Ordinal).Replace("overrides.", "overrides[0].", StringComparison.Ordinal).Replace("rates.", "rates[0].", StringComparison.Ordinal);
+        var set = key.Replace("data.", "data[0].", StringComparison.Ordinal).Replace("overrides.", "overrides[0].", StringComparison.Ordinal).Replace("rates.", "rates[0].", StringComparison.Ordinal).Replace("tokens.", "tokens[0].", StringComparison.Ordinal);
         with = [.. with.Select(setting => setting.Replace("{0}", run.Path("after"), StringComparison.Ordinal))];
-        var before = Left("before", with);
-        var after = Left("after", [.. with, $"{set}={value.Replace("{0}", run.Path("after"), StringComparison.Ordinal)}"]);
+        var row = RecipePage.Rows.Single(row => row.Path == key);
+        var method = RecipePage.IsOfTokens(row.Section, row.Key) ? TrainingMethod.Pivotal : TrainingMethod.Lora;
+        var before = Left(method, "before", with);
+        var after = Left(method, "after", [.. with, $"{set}={value.Replace("{0}", run.Path("after"), StringComparison.Ordinal)}"]);
         Assert.NotEqual(before, after);
     }
 
+    /// <summary>The one key that may change nothing but memory and time; that it does change those: BlockRunnerTests.</summary>
+    [Fact]
+    public void Gradient_checkpointing_changes_nothing_that_a_run_leaves() =>
+        Assert.Equal(Left(TrainingMethod.Lora, "before", [Text]), Left(TrainingMethod.Lora, "after", [Text, "training.gradient_checkpointing=true"]));
+
     /// <summary>What a run leaves: every file's name, the numbers of its adapters, and the pictures. Not what adapters say of themselves, which names every option.</summary>
-    private List<string> Left(string name, string[] settings)
+    private List<string> Left(TrainingMethod method, string name, string[] settings)
     {
         var output = run.Path(name);
         var recipe = run.Path(name + ".toml");
@@ -209,12 +240,23 @@ public sealed class OptionEffectTests : IDisposable
             captions = 0
             steps = 1
             """);
-        TinyRun.Train(TrainLoraOptions.Read(recipe, settings));
+        if (method == TrainingMethod.Lora) TinyRun.Train(TrainLoraOptions.Read(recipe, settings));
+        else
+        {
+            File.AppendAllText(recipe, """
+
+                [[tokens]]
+                token = "<s1>"
+                [inversion]
+                steps = 2
+                """);
+            TrainPivotal.Run(TrainPivotalOptions.Read(recipe, ["method=pivotal", "data[0].suffix='<s1>'", .. settings]), cancellation: TestContext.Current.CancellationToken);
+        }
         return [.. Directory.GetFiles(output, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Select(file =>
         {
             var path = Path.GetRelativePath(output, file).Replace('\\', '/');
             if (path.StartsWith("tensorboard/", StringComparison.Ordinal)) return "tensorboard";
-            if (path.StartsWith("adapter", StringComparison.Ordinal)) return $"{path}: {string.Join('\n', TinyRun.Tensors(file).Select(tensor => $"{tensor.Key} {tensor.Value}"))}";
+            if (path.EndsWith(".safetensors", StringComparison.Ordinal) && !path.StartsWith("state/", StringComparison.Ordinal) && !path.Contains("cache", StringComparison.Ordinal) && !path.Contains("elsewhere", StringComparison.Ordinal)) return $"{path}: {string.Join('\n', TinyRun.Tensors(file).Select(tensor => $"{tensor.Key} {tensor.Value}"))}";
             return Path.GetExtension(path) == ".png" && path != "loss.png" ? $"{path}: {Convert.ToHexString(File.ReadAllBytes(file))}" : path;
         })];
     }

@@ -38,5 +38,11 @@ internal sealed record LayerFactory(Device Device, ScalarType Type)
     public Module<Tensor, Tensor> LayerNorm(long size, double eps) => nn.LayerNorm(size, eps, device: Device, dtype: Type);
 
     /// <summary>(…) int64 to (…, size).</summary>
-    public Module<Tensor, Tensor> Embedding(long count, long size) => nn.Embedding(count, size, device: Device, dtype: Type);
+    public Module<Tensor, Tensor> Embedding(long count, long size)
+    {
+        using var scope = NewDisposeScope();   // as for Conv2d
+        var layer = nn.Embedding(count, size, device: Device, dtype: Type);
+        foreach (var parameter in layer.parameters()) parameter.DetachFromDisposeScope();
+        return layer;
+    }
 }
