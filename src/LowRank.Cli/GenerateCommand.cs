@@ -14,6 +14,7 @@ internal static class GenerateCommand
         var prompt = new Option<string>("--prompt", "-p") { HelpName = "TEXT", Required = true, Description = "What the pictures should show." };
         var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for the pictures; made when absent." };
         var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter file to attach, FILE or FILE=STRENGTH (1 as trained, 0 not at all); may be repeated." };
+        var embeddings = new Option<string[]>("--embedding", "-e") { HelpName = "FILE[=TOKEN]", Description = "Embedding file (textual inversion) that the prompt may name, FILE or FILE=TOKEN (what to call it); may be repeated." };
         var negative = new Option<string?>("--negative-prompt") { HelpName = "TEXT", Description = "What they should not show." };
         var sampler = new Option<string>("--sampler") { HelpName = "NAME", Description = "Sampler: " + string.Join(", ", Generate.SamplerNames) + ".", DefaultValueFactory = _ => defaults.Sampler };
         var steps = new Option<int>("--steps") { HelpName = "N", Description = "Sampler steps.", DefaultValueFactory = _ => defaults.Steps };
@@ -32,7 +33,7 @@ internal static class GenerateCommand
 
         var command = new Command("generate", "Make pictures with a model and any number of adapters.")
         {
-            model, prompt, output, adapters, negative, sampler, steps, guidance, rescale, clipSkip, seed, count, width, height, image, noise, mask, precision, unmatched,
+            model, prompt, output, adapters, embeddings, negative, sampler, steps, guidance, rescale, clipSkip, seed, count, width, height, image, noise, mask, precision, unmatched,
         };
         command.SetAction(arguments => Run(screen, new GenerateOptions
         {
@@ -40,6 +41,7 @@ internal static class GenerateCommand
             Prompt = arguments.GetValue(prompt)!,
             Output = arguments.GetValue(output)!,
             Adapters = [.. (arguments.GetValue(adapters) ?? []).Select(AdapterUse.Parse)],
+            Embeddings = [.. (arguments.GetValue(embeddings) ?? []).Select(EmbeddingUse.Parse)],
             NegativePrompt = arguments.GetValue(negative),
             Sampler = arguments.GetValue(sampler)!,
             Steps = arguments.GetValue(steps),

@@ -5,7 +5,7 @@ using LowRank.Training;
 
 namespace LowRank.Cli;
 
-/// <summary><c>lora train</c>: a recipe and overrides to <see cref="TrainLoraOptions"/>, events to lines.</summary>
+/// <summary><c>lora train</c>: a recipe and overrides to a <see cref="TrainingJob"/>, events to lines.</summary>
 internal static class TrainCommand
 {
     public static Command Create(Screen screen)
@@ -21,45 +21,45 @@ internal static class TrainCommand
             InspectMachine.RequireEngine();
             var path = arguments.GetValue(recipe)!;
             var changes = arguments.GetValue(settings) ?? [];
-            var options = TrainLoraOptions.Read(path, changes, arguments.GetValue(output));
+            var job = TrainingJob.Read(path, changes, arguments.GetValue(output));
             var line = string.Join(' ', ["lora train", Words.Quoted(path), .. changes.Select(change => "--set " + Words.Quoted(change))]);
             screen.Line($" {line}\n");
             if (arguments.GetValue(dryRun))
             {
-                Print(screen, TrainLora.Plan(options), options);
+                Print(screen, job.Plan(), job);
                 return CommandLine.Done;
             }
-            return Run(screen, line, options, arguments.GetValue(resume));
+            return Run(screen, line, job, arguments.GetValue(resume));
         });
         return command;
     }
 
-    private static int Run(Screen screen, string line, TrainLoraOptions options, bool resume)
+    private static int Run(Screen screen, string line, TrainingJob job, bool resume)
     {
         using var interrupt = new Interrupt(screen, "finishing this step, then saving");
-        var events = new EventLines(screen, options);
-        TrainLoraResult result;
+        var events = new EventLines(screen, job);
+        TrainingResult result;
         try
         {
-            result = TrainLora.Run(options, events, resume, interrupt.Token);
+            result = job.Run(events, resume, interrupt.Token);
         }
         catch (OperationCanceledException)   // stopped before the first step: while pictures were read, encoded or drawn
         {
             screen.EndLive();
-            return Stopped(screen, line, options, events.SavedStep);
+            return Stopped(screen, line, job.Output, events.SavedStep);
         }
-        if (!result.Finished) return Stopped(screen, line, options, result.Steps);
+        if (!result.Finished) return Stopped(screen, line, job.Output, result.Steps);
         screen.Line(string.Create(CultureInfo.InvariantCulture, $" done in {Words.Duration(result.Seconds)}\n"));
-        var readers = options.Save.Format == Adapters.AdapterFormat.Kohya ? "kohya keys (A1111, ComfyUI, diffusers, kohya)" : "PEFT keys (diffusers)";
         var adapter = Words.Place(result.Adapter);
-        screen.Row("adapter", $"{adapter}   {Words.Size(new FileInfo(result.Adapter).Length)}, {readers}");
-        if (result.BeforeAfter is { } sheet) screen.Row("look", $"{Words.Place(sheet)}   same prompts and seeds without and with the adapter");
+        screen.Row(job.ResultWord, $"{adapter}   {Words.Size(new FileInfo(result.Adapter).Length)}, {job.Readers}");
+        foreach (var file in result.Embeddings) screen.Row("token", $"{Words.Place(file)}   {Words.Size(new FileInfo(file).Length)}");
+        if (result.BeforeAfter is { } sheet) screen.Row("look", $"{Words.Place(sheet)}   same prompts and seeds before and after");
         screen.Row("report", Words.Place(result.Report));
-        screen.Command("next", $"lora generate --model {Words.Quoted(options.Model)} --adapter {Words.Quoted(adapter)} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")} --output pictures");
+        screen.Command("next", $"lora generate --model {Words.Quoted(job.Model)} --{job.GenerateOption} {Words.Quoted(adapter)} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")} --output pictures");
         return CommandLine.Done;
     }
 
-    internal static int Stopped(Screen screen, string line, TrainLoraOptions options, long? savedStep)
+    internal static int Stopped(Screen screen, string line, string output, long? savedStep)
     {
         if (savedStep is null)
         {
@@ -67,29 +67,25 @@ internal static class TrainCommand
             return CommandLine.Interrupted;
         }
         screen.Row("stopped", $"adapter and state are saved as of step {savedStep}");
-        screen.Command("go on", $"{line} --output {Words.Quoted(Words.Place(options.Output))} --resume");
+        screen.Command("go on", $"{line} --output {Words.Quoted(Words.Place(output))} --resume");
         return CommandLine.Interrupted;
     }
 
-    internal static void Print(Screen screen, TrainingPlan plan, TrainLoraOptions options)
+    internal static void Print(Screen screen, TrainingPlan plan, TrainingJob job)
     {
-        var training = options.Training;
         screen.Row("model", string.Create(CultureInfo.InvariantCulture, $"{plan.Model}: {plan.Family}; denoiser {plan.ModelParameters / 1e6:F1} M"));
         screen.Row("data", string.Join('\n', plan.Data.Lines()));
-        screen.Row("adapter", string.Create(CultureInfo.InvariantCulture,
-            $"lora, rank {options.Adapter.Rank}, alpha {options.Adapter.Alpha ?? options.Adapter.Rank}: {plan.Modules} modules ({string.Join(", ", options.Adapter.Targets)}), {plan.Parameters / 1e6:F2} M parameters, {Words.Size(plan.AdapterBytes)}"));
+        foreach (var (word, text) in job.Trained(plan)) screen.Row(word, text);
         screen.Row("steps", string.Create(CultureInfo.InvariantCulture,
-            $"{plan.Steps} of {plan.PicturesPerStep} pictures = {plan.Epochs:F1} epochs; learning rate {training.LearningRate:G3} {RecipeWords(training.Schedule.ToString())}, warm-up {training.WarmupSteps}"));
+            $"{plan.Steps} of {plan.PicturesPerStep} pictures = {plan.Epochs:F1} epochs; {job.Rates}"));
         screen.Row("memory", $"about {Words.Size(plan.MemoryBytes)}");
         screen.Row("time", $"about {Words.Duration(plan.SecondsPerStep * plan.Steps)} ({plan.SecondsPerStep.ToString("G2", CultureInfo.InvariantCulture)} s a step, from one forward pass)");
         screen.Row("output", plan.Output);
         screen.Line();
     }
 
-    private static string RecipeWords(string name) => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(name);
-
     /// <summary>Events to the screen: one live line on a terminal, a line now and then elsewhere.</summary>
-    private sealed class EventLines(Screen screen, TrainLoraOptions options) : IProgress<TrainingEvent>
+    private sealed class EventLines(Screen screen, TrainingJob job) : IProgress<TrainingEvent>
     {
         private const int PlainLines = 20;
         private double secondsPerStep;
@@ -102,7 +98,7 @@ internal static class TrainCommand
             switch (value)
             {
                 case RunStarted started:
-                    Print(screen, started.Plan, options);
+                    Print(screen, started.Plan, job);
                     if (started.FirstStep == 0) break;
                     SavedStep = started.FirstStep;
                     screen.Row("resumes", $"after step {started.FirstStep}");

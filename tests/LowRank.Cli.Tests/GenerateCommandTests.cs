@@ -72,6 +72,25 @@ public sealed class GenerateCommandTests : IDisposable
         Assert.False(Directory.Exists(shell.Path("o")));
     }
 
+    [Fact]
+    public void A_learned_token_changes_pictures_whose_prompt_names_it_and_no_others()
+    {
+        using (var rows = TorchSharp.torch.full([2, 128], 0.3f))
+        {
+            LowRank.Adapters.EmbeddingWriter.Write(shell.Path("style.safetensors"), new("<my-style>", new Dictionary<string, TorchSharp.torch.Tensor> { ["text_encoder"] = rows }));
+        }
+        byte[] Draw(string name, string prompt, params string[] extra)
+        {
+            Assert.Equal(0, shell.Lora(["generate", "--model", "icons-64", "--prompt", prompt, "--steps", "2", "--seed", "1", "--output", shell.Path(name), .. extra]));
+            return Pixels(Single(shell.Path(name)));
+        }
+        var file = shell.Path("style.safetensors");
+        Assert.Equal(Draw("a", "red heart"), Draw("b", "red heart", "--embedding", file));
+        var (text, named) = (Draw("c", "red heart <my-style>"), Draw("d", "red heart <my-style>", "--embedding", file));
+        Assert.NotEqual(text, named);
+        Assert.Equal(named, Draw("e", "red heart <other>", "--embedding", file + "=<other>"));
+    }
+
     private byte[] Generate(string name, params string[] extra)
     {
         var output = shell.Path(name);

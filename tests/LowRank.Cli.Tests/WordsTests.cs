@@ -1,4 +1,3 @@
-using LowRank.Recipes;
 
 namespace LowRank.Cli.Tests;
 
@@ -32,9 +31,8 @@ public sealed class WordsTests
     public void A_stopped_run_says_what_is_saved_and_how_to_go_on_in_one_line_to_copy(long? saved, string said)
     {
         using var output = new StringWriter();
-        var options = new TrainLoraOptions { Model = "icons-64", Data = [], Output = "runs/a long name" };
         var line = "lora train a-recipe-with-a-very-long-name.toml --set training.steps=500 --set training.learning_rate=0.003";
-        Assert.Equal(CommandLine.Interrupted, TrainCommand.Stopped(Screen.For(output, TextWriter.Null), line, options, saved));
+        Assert.Equal(CommandLine.Interrupted, TrainCommand.Stopped(Screen.For(output, TextWriter.Null), line, "runs/a long name", saved));
         Assert.Equal(said.Replace("LINE", line, StringComparison.Ordinal), output.ToString().ReplaceLineEndings("\n"));
     }
 }

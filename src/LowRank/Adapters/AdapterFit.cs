@@ -47,7 +47,7 @@ internal sealed class AdapterFit
         if (misfits.Count > 0) throw RefuseMisfits(options);
         var warnings = file.Warnings.ToList();
         if (unmatched.Count > 0) warnings.Add(string.Create(CultureInfo.InvariantCulture, $"{Count(unmatched.Count, "module")} of the adapter left out, the model has no such layer: {AdapterFile.Some(unmatched.Select(module => module.Name).ToList())}"));
-        if (file.Embeddings.Count > 0) warnings.Add($"the file also holds embeddings, which are not applied: {AdapterFile.Some(file.Embeddings.Select(item => item.Name).Distinct().ToList())}");
+        if (file.Embeddings.Count > 0 && !options.EmbeddingsAreUsed) warnings.Add($"the file also holds embeddings, which are not applied: {AdapterFile.Some(file.Embeddings.Select(item => item.Name).Distinct().ToList())}");
         if (options.BaseVersion is { } version && file.Metadata.TryGetValue("ss_base_model_version", out var own) && (BaseGuess.NameOf(own) ?? own) != (BaseGuess.NameOf(version) ?? version))
         {
             warnings.Add($"the adapter says it was made for {BaseGuess.NameOf(own) ?? own} (ss_base_model_version {own}), this model is {BaseGuess.NameOf(version) ?? version} ({version}); the shapes fit, the pictures may not");

@@ -11,6 +11,9 @@ public sealed class AdapterLoadOptions
     /// <summary>Load what fits when some modules of the file are not in the model; what is left out is in <see cref="AdapterSet.Warnings"/>. Default false: an error.</summary>
     public bool AllowUnmatched { get; init; }
 
+    /// <summary>The caller uses the learned tokens of the file too: no warning that they are left out.</summary>
+    internal bool EmbeddingsAreUsed { get; init; }
+
     /// <summary>What the model is, in words, for messages: <c>sd15/ (Stable Diffusion 1)</c>.</summary>
     internal string? Model { get; init; }
 

@@ -45,6 +45,9 @@ public sealed class AdapterSaveOptions
     /// <summary>Optimizer steps done.</summary>
     internal int? Steps { get; init; }
 
+    /// <summary>Learned tokens to bundle with the adapter.</summary>
+    internal IReadOnlyList<Embedding> Embeddings { get; init; } = [];
+
     /// <summary>More that files of sd-scripts say of their training, by its keys (<c>ss_…</c>).</summary>
     internal IReadOnlyDictionary<string, string> Facts { get; init; } = new Dictionary<string, string>();
 

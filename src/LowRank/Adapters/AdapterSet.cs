@@ -15,12 +15,12 @@ public sealed class AdapterSet : IDisposable
 
     private readonly DropoutShares dropout;
 
-    private AdapterSet(IReadOnlyList<AdapterTarget> targets, ModuleNames names, DropoutShares dropout, Device device)
+    private AdapterSet(IReadOnlyList<AdapterTarget> targets, ModuleNames names, DropoutShares dropout, Device device, long reserved = 0)
     {
         Names = names;
         this.dropout = dropout;
         using var scope = NewDisposeScope();
-        FlatParameters = zeros(targets.Sum(target => target.ParameterCount), ScalarType.Float32, device);
+        FlatParameters = zeros(targets.Sum(target => target.ParameterCount) + reserved, ScalarType.Float32, device);
         FlatGradients = zeros_like(FlatParameters);
         long offset = 0;
         Layers = targets.Select(target => target.Kind.Make(target, target.Factors.ToDictionary(factor => factor.Name, factor => Part(factor.Shape)))).ToList();
@@ -90,9 +90,15 @@ public sealed class AdapterSet : IDisposable
         Create(components, TargetSelector.Select(components, options), options, init, device);
 
     /// <summary>The same for modules that are chosen already, by the options of each part; of these options everything but targets and sizes counts.</summary>
-    internal static AdapterSet Create(IReadOnlyDictionary<string, nn.Module> components, IReadOnlyList<AdapterTarget> targets, AdapterOptions options, Generator init, Device device)
+    /// <param name="components">The model's parts by name.</param>
+    /// <param name="targets">The modules.</param>
+    /// <param name="options">Kind and start.</param>
+    /// <param name="init">Draws the factors that are not zero, on the CPU.</param>
+    /// <param name="device">Where the model lies.</param>
+    /// <param name="reserved">Room for so many other numbers behind those of the layers in the flat tensors: vectors of learned tokens that are trained in the same steps.</param>
+    internal static AdapterSet Create(IReadOnlyDictionary<string, nn.Module> components, IReadOnlyList<AdapterTarget> targets, AdapterOptions options, Generator init, Device device, long reserved = 0)
     {
-        var set = new AdapterSet(targets, new ModuleNames(components), options.DropoutShares, device);
+        var set = new AdapterSet(targets, new ModuleNames(components), options.DropoutShares, device, reserved);
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         foreach (var layer in set.Layers)

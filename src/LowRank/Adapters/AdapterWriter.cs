@@ -22,6 +22,7 @@ public static class AdapterWriter
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         var tensors = adapter.Layers.SelectMany(layer => Parameters(layer, adapter.Names, options.Format, type)).ToList();
+        tensors.AddRange(EmbeddingWriter.Bundle(path, options.Embeddings, type));
         Refuse(path, tensors, options.Type);
         var metadata = AdapterMetadata.Of(adapter, options, options.Title ?? Path.GetFileNameWithoutExtension(path));
         if (options.Format == AdapterFormat.Kohya) metadata["sshs_model_hash"] = DataHash(tensors);

@@ -141,6 +141,9 @@ public sealed record DataSetOptions
         return problems;
     }
 
+    /// <summary>Replacements that a recipe makes in the captions; no key of its own.</summary>
+    internal IReadOnlyList<CaptionReplacement> Replacements { get; init; } = [];
+
     /// <summary>The rules that <see cref="Captions.Draw"/> follows.</summary>
     internal CaptionRules CaptionRules => new()
     {
@@ -157,6 +160,7 @@ public sealed record DataSetOptions
         TagDropoutRate = TagDropout,
         TokenWarmupMin = TokenWarmupMin,
         TokenWarmupSteps = TokenWarmupSteps,
+        Replacements = Replacements,
     };
 
     /// <summary>The buckets of these options.</summary>

@@ -48,6 +48,22 @@ public interface IDiffusionFamily : IDisposable
     /// <summary>Frees a component ("vae", "text_encoder", …) when its results are all in hand.</summary>
     void Release(string component);
 
+    /// <summary>
+    /// Puts learned tokens into prompts and text encoders, in place of those put before; an empty list takes them out and leaves everything as it was.
+    /// No weight of the model changes. The vectors stay the caller's, and must live until they are taken out.
+    /// </summary>
+    /// <exception cref="Foundation.OptionsException">A token that the vocabulary has already, or vectors of another model.</exception>
+    void Place(IReadOnlyList<LearnedToken> tokens);
+
+    /// <summary>The vectors of a text's tokens in the table of a text encoder: (n, C) float32, a copy that the caller owns. Loads the encoder.</summary>
+    /// <param name="component">text_encoder, text_encoder_2.</param>
+    /// <param name="text">One word or more.</param>
+    Tensor TokenVectors(string component, string text);
+
+    /// <summary>Mean length (Euclidean) of the vectors in the table of a text encoder. Loads the encoder.</summary>
+    /// <param name="component">text_encoder, text_encoder_2.</param>
+    double MeanTokenNorm(string component);
+
     /// <summary>Pixels to scaled latents.</summary>
     /// <param name="pixels">(B, 3, H, W) float32 in [-1, 1], H and W multiples of the latent factor.</param>
     /// <param name="posterior">Draws from the posterior; null takes its mean.</param>
@@ -104,6 +120,18 @@ public sealed class Reconstruction : IDisposable
         Pixels.Dispose();
         KlDivergence.Dispose();
     }
+}
+
+/// <summary>A made-up word and what text encoders read for it.</summary>
+/// <param name="text">The word, such as <c>&lt;my-style&gt;</c>; found anywhere in a lower-cased prompt.</param>
+/// <param name="vectors">By component name (text_encoder, text_encoder_2) its vectors (n, C), any float type; a word without vectors for an encoder is plain text to it.</param>
+public sealed class LearnedToken(string text, IReadOnlyDictionary<string, Tensor> vectors)
+{
+    /// <summary>The word.</summary>
+    public string Text { get; } = text;
+
+    /// <summary>By component name its vectors, (n, C) each; they stay their owner's.</summary>
+    public IReadOnlyDictionary<string, Tensor> Vectors { get; } = vectors;
 }
 
 /// <summary>How prompts are encoded, where not in the usual way.</summary>

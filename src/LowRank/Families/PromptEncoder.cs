@@ -1,3 +1,4 @@
+using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Models;
 using LowRank.Models.Layers;
@@ -14,6 +15,8 @@ internal sealed class PromptEncoder : IDisposable
     private readonly string configPath;
     private readonly LayerFactory placement;
     private readonly LazyPart<ClipTextModel> model;
+    private readonly ClipTokenizer plain;
+    private IReadOnlyList<Tensor> placed = [];
 
     /// <param name="folder">The model.</param>
     /// <param name="suffix">"" or "_2".</param>
@@ -28,7 +31,7 @@ internal sealed class PromptEncoder : IDisposable
         (var json, configPath) = DiffusersFolder.Configuration(encoderFolder);
         Config = ClipTextConfig.Parse(json, configPath);
         model = new LazyPart<ClipTextModel>(() => Load(encoderFolder, kind == WithProjection));
-        Tokenizer = OpenTokenizer(tokenizerFolder);
+        Tokenizer = plain = OpenTokenizer(tokenizerFolder);
     }
 
     /// <summary>The encoder's name as a part: text_encoder, text_encoder_2.</summary>
@@ -40,8 +43,8 @@ internal sealed class PromptEncoder : IDisposable
     /// <summary>The encoder; loads it.</summary>
     public ClipTextModel Model => model.Value;
 
-    /// <summary>The tokenizer.</summary>
-    public ClipTokenizer Tokenizer { get; }
+    /// <summary>The tokenizer, learned tokens included.</summary>
+    public ClipTokenizer Tokenizer { get; private set; }
 
     /// <summary>Longest prompt in tokens, start and end included.</summary>
     public int PromptLength => Tokenizer.MaximumLength ?? Config.MaxPositionEmbeddings;
@@ -65,6 +68,37 @@ internal sealed class PromptEncoder : IDisposable
         return states;
     }
 
+    /// <summary>Puts learned tokens behind the model's own, in place of those put before; those without vectors for this encoder are left as text.</summary>
+    /// <exception cref="OptionsException">A token that the vocabulary has already, or vectors of another size. What was placed before stays.</exception>
+    public void Place(IReadOnlyList<LearnedToken> tokens)
+    {
+        var own = tokens.Where(token => token.Vectors.ContainsKey(Part)).Select(token => (token.Text, Rows: token.Vectors[Part])).ToList();
+        foreach (var (text, rows) in own.Where(token => token.Rows.dim() != 2 || token.Rows.size(1) != Config.HiddenSize))
+        {
+            throw new OptionsException(Invariant($"the vectors of {text} are {Shapes.Show(rows.shape)}, but {Part} of this model has vectors of {Config.HiddenSize}: they were learned on another base model; in {configPath}"));
+        }
+        Tokenizer = PlaceholderTokens.Add(plain, [.. own.Select(token => (token.Text, (int)token.Rows.size(0)))]);
+        placed = [.. own.Select(token => token.Rows)];
+        if (model.IsLoaded) model.Value.Place(plain.IdCount, placed);
+    }
+
+    /// <summary>The vectors of a text's own tokens in the table: (n, C) float32. The caller owns them.</summary>
+    public Tensor VectorsOf(string text)
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        var ids = PlaceholderTokens.IdsOf(plain, text).Select(id => (long)id).ToArray();
+        return Model.TokenTable.index_select(0, tensor(ids, device: placement.Device)).to(ScalarType.Float32).clone().MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The mean length of the vectors in the table.</summary>
+    public double MeanVectorNorm()
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        return Model.TokenTable.to(ScalarType.Float32).norm(1).mean().item<float>();
+    }
+
     /// <summary>What of a prompt does not fit, or null.</summary>
     public CutPrompt? Cut(string prompt)
     {
@@ -84,6 +118,7 @@ internal sealed class PromptEncoder : IDisposable
         using var weights = Checkpoint.Open(encoderFolder);
         weights.LoadInto(loaded, ClipTextModel.KeyOf, placement.Type, placement.Device);
         loaded.eval();
+        loaded.Place(plain.IdCount, placed);
         return loaded;
     }
 

@@ -68,6 +68,20 @@ internal abstract class UnetFamily : IDiffusionFamily
         else Encoder(component, ["vae", .. ComponentNames]).Release();
     }
 
+    public void Place(IReadOnlyList<LearnedToken> tokens)
+    {
+        foreach (var token in tokens)
+        {
+            var unknown = token.Vectors.Keys.Where(part => Encoders.All(encoder => encoder.Part != part)).ToList();
+            if (unknown.Count > 0) throw new OptionsException($"the token {token.Text} has vectors for {string.Join(", ", unknown)}, which {Name} does not have: they were learned on another base model");
+        }
+        foreach (var encoder in Encoders) encoder.Place(tokens);
+    }
+
+    public Tensor TokenVectors(string component, string text) => Encoder(component, ComponentNames).VectorsOf(text);
+
+    public double MeanTokenNorm(string component) => Encoder(component, ComponentNames).MeanVectorNorm();
+
     public Tensor EncodeImages(Tensor pixels, Generator? posterior) => Pictures.Encode(pixels, posterior);
 
     public Tensor DecodeLatents(Tensor latents) => Pictures.Decode(latents);

@@ -15,6 +15,9 @@ internal sealed class ClipTextEmbeddings : Module<Tensor, Tensor>
     private readonly Module<Tensor, Tensor> token_embedding;
     private readonly Module<Tensor, Tensor> position_embedding;
 
+    /// <summary>Learned vectors behind the table: those of ids from <c>First</c> on, in order, (n, C) each; null for none. They stay the caller's.</summary>
+    private (int First, IReadOnlyList<Tensor> Rows)? placed;
+
     public ClipTextEmbeddings(ClipTextConfig config, LayerFactory layers) : base(nameof(ClipTextEmbeddings))
     {
         token_embedding = layers.Embedding(config.VocabSize, config.HiddenSize);
@@ -26,7 +29,25 @@ internal sealed class ClipTextEmbeddings : Module<Tensor, Tensor>
     {
         using var scope = NewDisposeScope();
         var positions = arange(ids.size(1), dtype: ScalarType.Int64, device: ids.device);
-        return (token_embedding.call(ids) + position_embedding.call(positions)).MoveToOuterDisposeScope();
+        return (Tokens(ids) + position_embedding.call(positions)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The table (V, C).</summary>
+    public Tensor Table => ((TorchSharp.Modules.Embedding)token_embedding).weight!;
+
+    /// <summary>Puts vectors behind the table, which itself stays untouched: no key, no row and no number of it changes.</summary>
+    public void Place(int first, IReadOnlyList<Tensor> rows) => placed = rows.Count == 0 ? null : (first, rows);
+
+    /// <summary>Ids behind the table, which stand for no word.</summary>
+    public Tensor? IsPlaced(Tensor ids) => placed is { } behind ? ids.ge(behind.First) : null;
+
+    private Tensor Tokens(Tensor ids)
+    {
+        if (IsPlaced(ids) is not { } isPlaced) return token_embedding.call(ids);
+        var (first, rows) = placed!.Value;
+        var table = token_embedding.call(ids.masked_fill(isPlaced, 0));                                         // (B, T, C)
+        var learned = cat([.. rows]).to(table.dtype)[(ids - first).clamp_min(0)];                               // (B, T, C)
+        return where(isPlaced.unsqueeze(-1), learned, table);
     }
 }
 
@@ -148,6 +169,15 @@ internal sealed class ClipTextTransformer : Module<Tensor, (IReadOnlyList<Tensor
         return (hidden, final_layer_norm.call(hidden[^1]));
     }
 
+    /// <inheritdoc cref="ClipTextEmbeddings.Place"/>
+    public void Place(int first, IReadOnlyList<Tensor> rows) => embeddings.Place(first, rows);
+
+    /// <inheritdoc cref="ClipTextEmbeddings.IsPlaced"/>
+    public Tensor? IsPlaced(Tensor ids) => embeddings.IsPlaced(ids);
+
+    /// <summary>The table of token vectors (V, C).</summary>
+    public Tensor Table => embeddings.Table;
+
     /// <summary>The final norm of an earlier layer's states: clip skip.</summary>
     public Tensor Normalise(Tensor hidden) => final_layer_norm.call(hidden);
 }
@@ -200,6 +230,14 @@ internal sealed class ClipTextModel : Module<Tensor, ClipTextStates>, ICheckpoin
 
     public BlockRunner Blocks { get; } = new();
 
+    /// <summary>The table of token vectors (V, C) in the model's dtype; the model's own.</summary>
+    public Tensor TokenTable => text_model.Table;
+
+    /// <summary>Puts learned vectors behind the table, in place of those put before: ids from <paramref name="first"/> on read them. The table stays untouched.</summary>
+    /// <param name="first">The id of the first row.</param>
+    /// <param name="rows">(n, C) each, any float type, on the model's device; may require gradients. They stay the caller's. Empty takes them off.</param>
+    public void Place(int first, IReadOnlyList<Tensor> rows) => text_model.Place(first, rows);
+
     /// <param name="ids">(B, T) int64, T at most <see cref="ClipTextConfig.MaxPositionEmbeddings"/>.</param>
     /// <returns>The caller owns it.</returns>
     public override ClipTextStates forward(Tensor ids)
@@ -238,6 +276,10 @@ internal sealed class ClipTextModel : Module<Tensor, ClipTextStates>, ICheckpoin
         return name.StartsWith("text_model.", StringComparison.Ordinal) || name.StartsWith("text_projection.", StringComparison.Ordinal) ? name : "text_model." + name;
     }
 
-    /// <summary>Where each prompt ends: (B) int64, the first end token or, as published, the largest id.</summary>
-    private Tensor EndPositions(Tensor ids) => Config.EosTokenId == LargestId ? ids.argmax(-1) : ids.eq(Config.EosTokenId).to(ScalarType.Int32).argmax(-1);
+    /// <summary>Where each prompt ends: (B) int64, the first end token or, as published, the largest id of the table: learned tokens behind it do not end a prompt.</summary>
+    private Tensor EndPositions(Tensor ids)
+    {
+        if (Config.EosTokenId != LargestId) return ids.eq(Config.EosTokenId).to(ScalarType.Int32).argmax(-1);
+        return (text_model.IsPlaced(ids) is { } isPlaced ? ids.masked_fill(isPlaced, 0) : ids).argmax(-1);
+    }
 }

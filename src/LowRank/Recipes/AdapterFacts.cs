@@ -9,29 +9,52 @@ namespace LowRank.Recipes;
 /// <summary>What a written adapter says of its training (P20: a file explains itself).</summary>
 internal static class AdapterFacts
 {
-    public static AdapterSaveOptions Of(TrainLoraOptions options, IDiffusionFamily family, long step)
+    /// <param name="options">The recipe.</param>
+    /// <param name="adapter">Its adapter.</param>
+    /// <param name="save">How it is written.</param>
+    /// <param name="family">The model.</param>
+    /// <param name="step">Updates made.</param>
+    /// <param name="tokens">Learned tokens to bundle with it; they stay the caller's.</param>
+    public static AdapterSaveOptions Of(IRunOptions options, AdapterOptions adapter, SaveOptions save, IDiffusionFamily family, long step, IReadOnlyList<Embedding>? tokens = null)
     {
         var side = options.Data.Max(set => set.Resolution) ?? family.DefaultSize;
         return new AdapterSaveOptions
         {
-            Format = options.Save.Format,
-            Type = options.Save.Precision switch { SavePrecision.Fp32 => StoredType.F32, SavePrecision.Bf16 => StoredType.BF16, _ => StoredType.F16 },
+            Format = save.Format,
+            Type = TypeOf(save.Precision),
             Base = $"{options.Model} ({family.Name})",
             BaseVersion = family.BaseVersion,
             Title = "adapter",
-            Targets = options.Adapter.Targets,
+            Targets = adapter.Targets,
             Resolution = (side, side),
             PredictionType = family.PredictionType == PredictionType.VPrediction ? "v" : "epsilon",
             Seed = options.Seed,
             Steps = (int)step,
+            Options = RecipeOf(options),
+            Embeddings = tokens ?? [],
             Facts = TrainerFacts(options),
-            // folders and file names of the user's machine stay out of files that are shared
-            Options = RecipeFile.Write(options with { Output = "-", Data = [.. options.Data.Select(set => set with { Folder = Path.GetFileName(set.Folder), MaskFolder = Path.GetFileName(set.MaskFolder) })] }),
         };
     }
 
+    /// <summary>What a file of learned tokens says of its training.</summary>
+    public static Dictionary<string, string> OfTokens(IRunOptions options, IDiffusionFamily family, long step) => new()
+    {
+        ["lowrank.version"] = AdapterMetadata.Version,
+        ["lowrank.base"] = $"{options.Model} ({family.Name})",
+        ["lowrank.base_version"] = family.BaseVersion,
+        ["lowrank.seed"] = options.Seed.ToString(CultureInfo.InvariantCulture),
+        ["lowrank.steps"] = step.ToString(CultureInfo.InvariantCulture),
+        ["lowrank.options"] = RecipeOf(options),
+    };
+
+    public static StoredType TypeOf(SavePrecision precision) => precision switch { SavePrecision.Fp32 => StoredType.F32, SavePrecision.Bf16 => StoredType.BF16, _ => StoredType.F16 };
+
+    /// <summary>The recipe without folders and file names of the user's machine, which stay out of files that are shared.</summary>
+    private static string RecipeOf(IRunOptions options) =>
+        RecipeFile.Write(options.With("-", [.. options.Data.Select(set => set with { Folder = Path.GetFileName(set.Folder), MaskFolder = Path.GetFileName(set.MaskFolder) })]));
+
     /// <summary>As sd-scripts writes them (train_network.py, metadata): numbers and truth values as Python prints them, None for what is not trained.</summary>
-    private static Dictionary<string, string> TrainerFacts(TrainLoraOptions options)
+    private static Dictionary<string, string> TrainerFacts(IRunOptions options)
     {
         var (training, text) = (options.Training, options.TextEncoder);
         var rates = text is null ? [] : new[] { text.LearningRate, text.SecondLearningRate ?? text.LearningRate }.Distinct().Select(Number).ToArray();
@@ -54,7 +77,7 @@ internal static class ResumedOptions
     private static readonly string[] Free = ["output", "preview.", "save.", "training.save_every", "training.keep", "training.cache", "training.cache_folder"];
 
     /// <summary>Every option that shapes the result, as <c>training.steps</c> to its text, and what names the pictures.</summary>
-    public static IReadOnlyDictionary<string, string> Of(TrainLoraOptions options, TrainingData data)
+    public static IReadOnlyDictionary<string, string> Of(IRunOptions options, TrainingData data)
     {
         var (values, table, counts) = (new Dictionary<string, string>(), "", new Dictionary<string, int>());
         foreach (var line in RecipeFile.Write(options).Split('\n', StringSplitOptions.RemoveEmptyEntries))

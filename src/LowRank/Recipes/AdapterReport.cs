@@ -50,7 +50,7 @@ public sealed class AdapterReport
     /// <summary>‖ΔW‖ (Frobenius, strength 1) by component and block: unet down.0, …</summary>
     public required IReadOnlyDictionary<string, double> Norms { get; init; }
 
-    /// <summary>Embeddings beside the factors; they are not applied with the adapter.</summary>
+    /// <summary>Learned tokens, alone or beside the factors: the word and the shape of its vectors, for each text encoder.</summary>
     public required IReadOnlyList<string> Embeddings { get; init; }
 
     /// <summary>The file's metadata.</summary>

@@ -37,9 +37,11 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private BatchLoader? loader;
 
     /// <summary>Encodes what can be encoded before the first step, and says what of captions is cut.</summary>
-    public void EncodeAhead(CancellationToken cancellation)
+    /// <param name="cancellation">Stops between pictures and texts.</param>
+    /// <param name="warn">Whether captions that are cut are told of; false where they were before.</param>
+    public void EncodeAhead(CancellationToken cancellation, bool warn = true)
     {
-        WarnOfCutCaptions();
+        if (warn) WarnOfCutCaptions();
         if (!cutAtRandom)
         {
             var samples = data.FixedSamples();
@@ -77,11 +79,11 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
                 return With(plan, name => entries[0].ContainsKey(name) ? cat([.. entries.Select(entry => entry[name])]) : null, textLearns);
             };
         }
+        loader?.Dispose();
         loader = new BatchLoader(sampler.Next);
         return () =>
         {
             var batch = loader.Next()!;
-            using var quiet = no_grad();
             var made = Encode(batch);
             return With(batch.Plan, made.GetValueOrDefault, textLearns);
         };
@@ -113,7 +115,6 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
 
     private Dictionary<string, Tensor> Encode(Sample sample)
     {
-        using var quiet = no_grad();
         var made = Encode(BatchLoader.Load(new PlannedBatch([sample], null)));
         cache.Add(KeyOf(sample), made);
         return made;
@@ -123,6 +124,7 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private Dictionary<string, Tensor> Encode(Batch batch)
     {
         using var scope = NewDisposeScope();
+        using var quiet = no_grad();
         var made = new Dictionary<string, Tensor> { [LatentsName] = family.EncodeImages(batch.ToTensor(), null) };
         if (data.HasMasks)
         {

@@ -53,7 +53,7 @@ public static class Generate
     /// <exception cref="LowRankException">Options, model, adapter or pictures that cannot be used.</exception>
     public static GenerateResult Run(GenerateOptions options, IProgress<GenerateProgress>? progress = null, CancellationToken cancellation = default)
     {
-        TrainLoraOptions.ThrowIfAny(options.Validate(), "the options");
+        RunOptions.ThrowIfAny(options.Validate(), "the options");
         OutputFolder.RequireWritable(options.Output);
         using var quiet = no_grad();
         using var family = FamilyDetector.Open(options.Model, options.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
@@ -177,18 +177,23 @@ public static class Generate
             $"Steps: {options.Steps}, Sampler: {Title(options.Sampler)}, CFG scale: {options.Guidance}, Seed: {seed}, Size: {size.Width}x{size.Height}, Model: {Path.GetFileName(options.Model.TrimEnd('/', '\\'))}");
         if (options.ClipSkip > 1) settings += string.Create(CultureInfo.InvariantCulture, $", Clip skip: {options.ClipSkip}");
         if (options.Image is not null) settings += string.Create(CultureInfo.InvariantCulture, $", Denoising strength: {options.NoiseStrength}");
+        if (options.Embeddings.Count > 0) settings += ", Embeddings: \"" + string.Join(", ", options.Embeddings.Select(use => Path.GetFileName(use.File) + (use.Token is null ? "" : $": {use.Token}"))) + "\"";
         if (options.Adapters.Count > 0) settings += ", Adapters: \"" + string.Join(", ", options.Adapters.Select(use => string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(use.File)}: {use.Strength}"))) + "\"";
         lines.Add(settings + ", Version: LowRank");
         return string.Join('\n', lines);
     }
 
-    /// <summary>The adapters of a generation, on their model until disposed.</summary>
+    /// <summary>The adapters and learned tokens of a generation, on their model until disposed.</summary>
     private sealed class AttachedAdapters : IDisposable
     {
         private readonly List<AdapterSet> sets = [];
+        private readonly List<Embedding> embeddings = [];
+        private readonly IDiffusionFamily family;
 
         public AttachedAdapters(GenerateOptions options, IDiffusionFamily family, Action<string> warn)
         {
+            this.family = family;
+            foreach (var use in options.Embeddings) embeddings.AddRange(Embedding.Read(use.File, use.Token));
             var components = options.Adapters.Count == 0 ? [] : family.ComponentNames.ToDictionary(name => name, family.Component);
             foreach (var use in options.Adapters)
             {
@@ -199,14 +204,34 @@ public static class Generate
                     AllowUnmatched = options.AllowUnmatched,
                     Model = $"{options.Model} ({family.Name})",
                     BaseVersion = family.BaseVersion,
+                    EmbeddingsAreUsed = true,
                 });
                 sets.Add(set);
                 foreach (var warning in set.Warnings) warn($"{use.File}: {warning}");
+                AddNew(Embedding.Read(file), use.File);
+            }
+            family.Place([.. embeddings.Select(item => new LearnedToken(item.Token, item.Vectors))]);
+
+            // two adapters may have been trained with the same word; the word can only mean one of them
+            void AddNew(IReadOnlyList<Embedding> found, string path)
+            {
+                foreach (var embedding in found)
+                {
+                    if (embeddings.TrueForAll(item => item.Token != embedding.Token))
+                    {
+                        embeddings.Add(embedding);
+                        continue;
+                    }
+                    embedding.Dispose();
+                    warn($"{path}: its token {embedding.Token} is not used, since another file has one of that name; to use both, give it another name: --embedding {path}=NAME");
+                }
             }
         }
 
         public void Dispose()
         {
+            family.Place([]);
+            foreach (var embedding in embeddings) embedding.Dispose();
             foreach (var set in Enumerable.Reverse(sets)) set.Dispose();
         }
     }

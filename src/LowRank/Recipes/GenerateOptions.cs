@@ -12,6 +12,9 @@ public sealed record GenerateOptions
     /// <summary>Adapters to attach, each with a strength.</summary>
     public IReadOnlyList<AdapterUse> Adapters { get; init; } = [];
 
+    /// <summary>Learned tokens (textual inversion) that prompts may name. Those that an adapter's file holds can be named without being listed here.</summary>
+    public IReadOnlyList<EmbeddingUse> Embeddings { get; init; } = [];
+
     /// <summary>What the pictures should show.</summary>
     public required string Prompt { get; init; }
 
@@ -85,6 +88,19 @@ public sealed record GenerateOptions
         foreach (var use in Adapters) Check(double.IsFinite(use.Strength), $"adapter: {use.File} has strength {use.Strength}; must be a number");
         if (SamplerCatalog.ProblemOf(Sampler) is { } problem) problems.Add($"sampler: {problem}");
         return problems;
+    }
+}
+
+/// <summary>A file with a learned token, and what to call it.</summary>
+/// <param name="File">The embedding: A1111, sd-scripts, diffusers or SDXL form.</param>
+/// <param name="Token">The word in prompts; null for the name that the file gives, else its file name.</param>
+public sealed record EmbeddingUse(string File, string? Token = null)
+{
+    /// <summary>Reads <c>FILE</c> or <c>FILE=TOKEN</c>; an equals sign in the name of a file that exists belongs to the name.</summary>
+    public static EmbeddingUse Parse(string text)
+    {
+        var equals = text.LastIndexOf('=');
+        return equals <= 0 || System.IO.File.Exists(text) ? new EmbeddingUse(text) : new EmbeddingUse(text[..equals], text[(equals + 1)..]);
     }
 }
 

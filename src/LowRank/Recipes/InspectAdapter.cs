@@ -67,7 +67,6 @@ public static class InspectAdapter
         if (flat.Select(module => (module.Rank, module.EffectiveAlpha)).Distinct().Count() > 1) yield return "ranks or alphas differ by module: diffusers scales some modules of such a file wrongly";
         var generations = file.Conventions.Intersect([AdapterConvention.Peft, AdapterConvention.Diffusers, AdapterConvention.AttentionProcessors]).ToList();
         if (generations.Contains(AdapterConvention.Peft) && generations.Count > 1) yield return "generations of keys are mixed: diffusers looks at the first key only and drops the others in silence";
-        if (file.Embeddings.Count > 0 && usable.Count > 0) yield return "the embeddings are not applied with the adapter";
     }
 
     /// <summary>What each convention loads in (docs/adapter-formats.md): a file loads where all its conventions do.</summary>

@@ -8,10 +8,13 @@ internal static class ModelFit
 {
     /// <summary>Refuses a recipe that does not go with its model.</summary>
     /// <exception cref="OptionsException">Lists every problem.</exception>
-    public static void Require(TrainLoraOptions options, IDiffusionFamily family) =>
-        TrainLoraOptions.ThrowIfAny([.. Problems(options, family)], $"the recipe for the model {options.Model}");
+    public static void Require(IRunOptions options, IDiffusionFamily family)
+    {
+        RunOptions.ThrowIfAny([.. Problems(options, family)], $"the recipe for the model {options.Model}");
+        if (family.DenoiserChannels != family.LatentChannels) throw new OptionsException($"model: {options.Model} is an inpainting model ({family.DenoiserChannels} input channels); training those is not offered yet: take the model it was made from");
+    }
 
-    private static IEnumerable<string> Problems(TrainLoraOptions options, IDiffusionFamily family)
+    private static IEnumerable<string> Problems(IRunOptions options, IDiffusionFamily family)
     {
         foreach (var problem in options.Loss.Weighting.Problems(family.PredictionType)) yield return "loss." + problem;
         var schedule = options.Noise.ScheduleFor(family.Schedule);

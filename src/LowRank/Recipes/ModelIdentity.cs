@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using LowRank.Adapters;
 using LowRank.Families;
 using LowRank.Training;
 
@@ -10,11 +11,18 @@ namespace LowRank.Recipes;
 internal sealed record ModelIdentity(string Pictures, string Texts)
 {
     /// <summary>By content where results outlive the run, so that another model under the same name is another model; reads its files once (1 GB: about a second).</summary>
-    public static ModelIdentity Of(TrainLoraOptions options)
+    public static ModelIdentity Of(IRunOptions options)
     {
         if (options.Training.Cache == CacheKind.Memory) return new ModelIdentity(options.Model, options.Model);
         var folder = FamilyDetector.Find(options.Model);
         return new ModelIdentity(HashOf(folder, "vae"), $"{HashOf(folder, "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")} {options.Training.Precision} {options.Training.ClipSkip}");
+    }
+
+    /// <summary>The same for texts in which these learned tokens, as they are now, may stand.</summary>
+    public ModelIdentity WithTokens(EmbeddingSet tokens)
+    {
+        using var scope = TorchSharp.torch.NewDisposeScope();
+        return this with { Texts = $"{Texts} {Convert.ToHexStringLower(SHA256.HashData(tokens.FlatParameters.cpu().contiguous().bytes))}" };
     }
 
     private static string HashOf(string model, params string[] parts)

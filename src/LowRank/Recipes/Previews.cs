@@ -13,11 +13,11 @@ internal sealed class Previews
 {
     private const int SheetSide = 128;   // pictures of small models are drawn this large
 
-    private readonly TrainLoraOptions options;
+    private readonly IRunOptions options;
     private readonly IDiffusionFamily family;
-    private readonly AdapterSet adapter;
+    private readonly AdapterSet? adapter;
 
-    public Previews(TrainLoraOptions options, IDiffusionFamily family, TrainingData data, AdapterSet adapter, IProgress<TrainingEvent> events)
+    public Previews(IRunOptions options, IDiffusionFamily family, TrainingData data, AdapterSet? adapter, IProgress<TrainingEvent> events)
     {
         (this.options, this.family, this.adapter) = (options, family, adapter);
         Prompts = options.Preview.Prompts.Count > 0
@@ -36,14 +36,14 @@ internal sealed class Previews
     public Func<IDisposable>? Weights { get; set; }
 
     /// <summary>Draws every prompt.</summary>
-    /// <param name="strength">Of the adapter: 0 is the base model.</param>
+    /// <param name="strength">Of the adapter, if there is one: 0 is the base model. Learned tokens are drawn as they are now.</param>
     /// <param name="cancellation">Ends between calls of the denoiser.</param>
     public IReadOnlyList<RgbImage> Draw(double strength, CancellationToken cancellation)
     {
         var generator = new ImageGenerator(family, SamplerCatalog.Create(options.Preview.Sampler, family.Schedule));
         var pictures = new List<RgbImage>();
-        var dropout = adapter.DropoutStream;
-        (adapter.Strength, adapter.DropoutStream) = (strength, null);
+        var dropout = adapter?.DropoutStream;
+        SetAdapter(strength, null);
         try
         {
             foreach (var prompt in Prompts)
@@ -57,7 +57,7 @@ internal sealed class Previews
         }
         finally
         {
-            (adapter.Strength, adapter.DropoutStream) = (1, dropout);
+            SetAdapter(1, dropout);
             foreach (var part in Unused()) family.Release(part);   // training has no use for them; they are loaded again when asked for
         }
         return pictures;
@@ -71,6 +71,11 @@ internal sealed class Previews
     /// <returns>The path; null when there is nothing to draw, or drawing was stopped.</returns>
     public string? WriteBeforeAfter(string path, IReadOnlyList<RgbImage> before, CancellationToken cancellation) =>
         WriteSheet(path, before, cancellation) ? path : null;
+
+    private void SetAdapter(double strength, TorchSharp.torch.Generator? dropout)
+    {
+        if (adapter is not null) (adapter.Strength, adapter.DropoutStream) = (strength, dropout);
+    }
 
     private GenerationRequest RequestFor(string prompt) => new()
     {

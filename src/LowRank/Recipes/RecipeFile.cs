@@ -22,10 +22,22 @@ internal static class RecipeFile
     /// <exception cref="OptionsException">There is no such file, or it is no TOML at all.</exception>
     public static T Read<T>(string path, IReadOnlyList<string> settings, List<string> problems) where T : class
     {
-        if (!File.Exists(path)) throw new OptionsException($"there is no recipe {path}: give the path of a .toml file (examples/tango/recipe.toml is one to start from)");
+        if (!File.Exists(path)) throw NoRecipe(path);
         var table = Parse(File.ReadAllText(path), path);
         foreach (var setting in settings) Override(table, setting, problems);
         return (T)Bind(typeof(T), table, "", problems);
+    }
+
+    /// <summary>How the problem of a missing key ends.</summary>
+    public const string Missing = ": missing, and it has no default";
+
+    /// <summary>One key at the top of a recipe; null where it is not there or cannot be read. Nothing else of the recipe is looked at.</summary>
+    public static T? ReadKey<T>(string path, IReadOnlyList<string> settings, string key, List<string> problems) where T : struct
+    {
+        if (!File.Exists(path)) throw NoRecipe(path);
+        var table = Parse(File.ReadAllText(path), path);
+        foreach (var setting in settings.Where(setting => setting.Split('=')[0].Trim() == key)) Override(table, setting, problems);
+        return table.TryGetValue(key, out var value) ? (T?)Convert(typeof(T), value, key, problems) : null;
     }
 
     /// <summary>The record as TOML, every value written out; reading it back gives an equal record.</summary>
@@ -35,6 +47,8 @@ internal static class RecipeFile
         WriteTable(text, options, "");
         return text.ToString();
     }
+
+    private static OptionsException NoRecipe(string path) => new($"there is no recipe {path}: give the path of a .toml file (examples/tango/recipe.toml is one to start from)");
 
     private static TomlTable Parse(string text, string path)
     {
@@ -110,7 +124,7 @@ internal static class RecipeFile
         foreach (var (key, property) in properties)
         {
             var required = property.CustomAttributes.Any(attribute => attribute.AttributeType.FullName == "System.Runtime.CompilerServices.RequiredMemberAttribute");
-            if (required && !table.ContainsKey(key)) problems.Add($"{prefix + key}: missing, and it has no default");
+            if (required && !table.ContainsKey(key)) problems.Add(prefix + key + Missing);
         }
         return record;
     }

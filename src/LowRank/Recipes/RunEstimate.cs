@@ -1,11 +1,21 @@
 using System.Diagnostics;
-using LowRank.Adapters;
 using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Training;
 using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
+
+/// <summary>How much a run trains.</summary>
+/// <param name="Modules">Layers with an adapter.</param>
+/// <param name="Numbers">Trained numbers.</param>
+/// <param name="Precision">Of the file.</param>
+/// <param name="Encoders">Text encoders that backward goes through.</param>
+internal sealed record TrainedSize(int Modules, long Numbers, SavePrecision Precision, IReadOnlyList<string> Encoders)
+{
+    public static TrainedSize Of(Adapters.AdapterSet adapter, SavePrecision precision) =>
+        new(adapter.Layers.Count, adapter.FlatParameters.numel(), precision, [.. adapter.Layers.Select(layer => layer.Component).Distinct().Where(name => name.StartsWith("text_encoder", StringComparison.Ordinal))]);
+}
 
 /// <summary>Size, memory and time of a run, from one forward pass on this machine.</summary>
 internal static class RunEstimate
@@ -15,14 +25,14 @@ internal static class RunEstimate
     private const double KeptPerOutput = 1.3;        // activations that are kept for backward, against the sum of all layers' outputs
     private const double KeptWhenRecomputed = 0.2;   // the same with gradient checkpointing: the inputs of blocks, and all of one block
 
-    public static TrainingPlan Of(TrainLoraOptions options, IDiffusionFamily family, TrainingData data, AdapterSet adapter)
+    public static TrainingPlan Of(IRunOptions options, IDiffusionFamily family, TrainingData data, TrainedSize trained)
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         var training = options.Training;
         var denoiser = family.Component(family.ComponentNames[0]);
         var outputs = 0L;
-        List<nn.Module> trainedModels = [denoiser, .. adapter.Layers.Select(layer => layer.Component).Distinct().Where(name => name != family.ComponentNames[0]).Select(family.Component)];
+        List<nn.Module> trainedModels = [denoiser, .. trained.Encoders.Select(family.Component)];
         var hooks = trainedModels.SelectMany(model => model.named_modules()).Where(item => item.module is nn.Module<Tensor, Tensor> && !item.module.children().Any())
             .Select(item => ((nn.Module<Tensor, Tensor>)item.module).register_forward_hook((_, _, output) =>
             {
@@ -44,7 +54,6 @@ internal static class RunEstimate
         }
         foreach (var hook in hooks) hook.remove();
         var weights = denoiser.parameters().Sum(parameter => parameter.numel() * parameter.element_size());
-        var trained = adapter.FlatParameters.numel();
         var uses = data.Images.Sum(image => image.Repeats);
         return new TrainingPlan
         {
@@ -52,13 +61,13 @@ internal static class RunEstimate
             Family = family.Description,
             ModelParameters = denoiser.parameters().Sum(parameter => parameter.numel()),
             Data = data.Report,
-            Modules = adapter.Layers.Count,
-            Parameters = trained,
-            AdapterBytes = trained * (options.Save.Precision == SavePrecision.Fp32 ? 4 : 2),
-            Steps = training.Steps,
+            Modules = trained.Modules,
+            Parameters = trained.Numbers,
+            AdapterBytes = trained.Numbers * (trained.Precision == SavePrecision.Fp32 ? 4 : 2),
+            Steps = options.TotalSteps,
             PicturesPerStep = training.BatchSize * training.Accumulation,
-            Epochs = (double)training.Steps * training.BatchSize * training.Accumulation / uses,
-            MemoryBytes = Environment.WorkingSet + (long)(outputs * (training.GradientCheckpointing ? KeptWhenRecomputed : KeptPerOutput)) + trained * 16 + weights / 100,
+            Epochs = (double)options.TotalSteps * training.BatchSize * training.Accumulation / uses,
+            MemoryBytes = Environment.WorkingSet + (long)(outputs * (training.GradientCheckpointing ? KeptWhenRecomputed : KeptPerOutput)) + trained.Numbers * 16 + weights / 100,
             SecondsPerStep = forward * (StepPerForward + (training.GradientCheckpointing ? RecomputedForward : 0)) * training.Accumulation,
             Output = options.Output,
         };
@@ -71,6 +80,6 @@ internal static class RunEstimate
     }
 
     /// <summary>What the run will write: kept adapters, state (values and two moments), pictures and logs.</summary>
-    public static long DiskBytes(TrainLoraOptions options, TrainingPlan plan) =>
+    public static long DiskBytes(IRunOptions options, TrainingPlan plan) =>
         plan.AdapterBytes * (options.Training.Keep + 2) + plan.Parameters * options.Training.StateBytesPerNumber() * 2 + 50_000_000;
 }

@@ -9,53 +9,25 @@ using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
-/// <summary>What a run left behind.</summary>
-public sealed record TrainLoraResult
-{
-    /// <summary>True when all steps were made, false when the run was stopped; it can be resumed then.</summary>
-    public required bool Finished { get; init; }
-
-    /// <summary>Updates made.</summary>
-    public required long Steps { get; init; }
-
-    /// <summary>Wall time, model loading and previews included.</summary>
-    public required double Seconds { get; init; }
-
-    /// <summary>The adapter file; of a stopped run the one that was saved last.</summary>
-    public required string Adapter { get; init; }
-
-    /// <summary>The same prompts and seeds without and with the adapter; null when the run was stopped or previews are switched off.</summary>
-    public required string? BeforeAfter { get; init; }
-
-    /// <summary>The plot of the loss.</summary>
-    public required string LossPlot { get; init; }
-
-    /// <summary>The run as one page for a browser.</summary>
-    public required string Report { get; init; }
-
-    /// <summary>A prompt to try; null when previews are switched off.</summary>
-    public required string? ExamplePrompt { get; init; }
-}
-
 /// <summary>
 /// Trains a LoRA on the denoiser of a model: open, encode, attach, loop, write. One run after another may be made in one process.
 /// </summary>
 public static class TrainLora
 {
     /// <summary>The same as <see cref="Run"/> on a thread of its own, for callers that await.</summary>
-    public static Task<TrainLoraResult> RunAsync(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default) =>
+    public static Task<TrainingResult> RunAsync(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default) =>
         Task.Factory.StartNew(() => Run(options, progress, resume, cancellation), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     /// <summary>What a run would do, without writing anything.</summary>
     /// <exception cref="LowRankException">Options, model or data that cannot be used.</exception>
     public static TrainingPlan Plan(TrainLoraOptions options)
     {
-        TrainLoraOptions.ThrowIfAny(options.Validate(), "the options");
+        RunOptions.ThrowIfAny(options.Validate(), "the options");
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
-        var data = ReadData(options, family, CancellationToken.None);
+        var data = RunOptions.ReadData(options, family, options.Data);
         using var adapter = TrainedParts.Attach(options, family, streams);
-        return RunEstimate.Of(options, family, data, adapter);
+        return RunEstimate.Of(options, family, data, TrainedSize.Of(adapter, options.Save.Precision));
     }
 
     /// <summary>Trains.</summary>
@@ -65,20 +37,20 @@ public static class TrainLora
     /// <param name="cancellation">Stops after the running step; adapter and state are saved. Before the first step there is nothing to save.</param>
     /// <exception cref="LowRankException">Options, model or data that cannot be used, or a training that diverged: what it reached is saved.</exception>
     /// <exception cref="OperationCanceledException">Stopped before its first step; the output folder is as it was.</exception>
-    public static TrainLoraResult Run(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default)
+    public static TrainingResult Run(TrainLoraOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default)
     {
-        TrainLoraOptions.ThrowIfAny(options.Validate(), "the options");
+        RunOptions.ThrowIfAny(options.Validate(), "the options");
         var (watch, training) = (Stopwatch.StartNew(), options.Training);
 
         // open
         using var run = TrainingRun.Open(options, resume, progress);
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
-        var data = ReadData(options, family, cancellation);
+        var data = RunOptions.ReadData(options, family, options.Data, cancellation);
         using var adapter = TrainedParts.Attach(options, family, streams);
         TrainingLoop? loop = null;
         IDisposable Weights() => loop!.UseForOutput(options.Save.Ema);   // those to save and to draw with, until disposed
-        run.Begin(RunEstimate.Of(options, family, data, adapter), data, (path, made) => Write(path, adapter, AdapterFacts.Of(options, family, made), Weights));
+        run.Begin(RunEstimate.Of(options, family, data, TrainedSize.Of(adapter, options.Save.Precision)), data, (path, made) => Write(path, adapter, AdapterFacts.Of(options, options.Adapter, options.Save, family, made), Weights));
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
@@ -93,35 +65,17 @@ public static class TrainLora
         using var average = training.MakeAverage(parameters);
         loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average) { LimitNorms = WeightNorms.By(adapter, options.Adapter), Absent = adapter.TakeAbsent };
         previews.Weights = Weights;
-        var sampler = new BatchSampler(data.Images, new SamplerOptions { BatchSize = training.BatchSize, Accumulation = training.Accumulation, MaxSteps = training.Steps, PairPriors = options.Loss.PriorRule == PriorRule.TwoMeans }, streams);
+        var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
         TrainedParts.SetCheckpointing(options, family, adapter, streams);
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => TrainedParts.TextLearns(options, loop.Position.Step)));
-        var finished = run.Guard(() => loop.Run(step.Score, Between, run, cancellation));
+        var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));
 
         // write
         var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
-        return new TrainLoraResult
-        {
-            Finished = finished,
-            Steps = loop.Position.Step,
-            Seconds = watch.Elapsed.TotalSeconds,
-            Adapter = finished ? run.Folder.Adapter : run.Folder.SavedAdapter(loop.Position.Step),
-            BeforeAfter = sheet,
-            LossPlot = run.Folder.LossPlot,
-            Report = run.Folder.Report,
-            ExamplePrompt = previews.Prompts is [var first, ..] ? first : null,
-        };
-
-        void Between(long made)
-        {
-            run.Reach(loop, streams, step.Drawn!);
-            if (training.SaveEvery > 0 && made % training.SaveEvery == 0 || made == training.Steps) run.Save();
-            if (options.Preview.Every == 0 || made % options.Preview.Every != 0 || made == training.Steps) return;
-            if (previews.Write(run.Folder.Preview(made), cancellation)) run.Report(new PreviewWritten(made, run.Folder.Preview(made)));
-        }
+        return run.Result(finished, loop.Position.Step, watch.Elapsed, sheet, previews.Prompts);
     }
 
     private static void Write(string path, AdapterSet adapter, AdapterSaveOptions facts, Func<IDisposable> weights)
@@ -130,19 +84,12 @@ public static class TrainLora
         AdapterWriter.Write(path, adapter, facts);
     }
 
-    private static IDiffusionFamily Open(TrainLoraOptions options) =>
+    internal static IDiffusionFamily Open(IRunOptions options) =>
         FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
-
-    private static TrainingData ReadData(TrainLoraOptions options, IDiffusionFamily family, CancellationToken cancellation)
-    {
-        var data = TrainingData.Read(options.Data, family.DefaultSize, cancellation);
-        if (options.Loss.PriorRule == PriorRule.TwoMeans) data.RequirePriorsInEveryBucket();
-        return data;
-    }
 }
 
 /// <summary>The lines that matter: a batch, noise, timesteps, and how far the prediction is off.</summary>
-internal sealed class DenoisingStep(TrainLoraOptions options, IDiffusionFamily family, RandomStreams streams, Func<EncodedBatch> next)
+internal sealed class DenoisingStep(IRunOptions options, IDiffusionFamily family, RandomStreams streams, Func<EncodedBatch> next)
 {
     private readonly StepNoise noise = new(options.Noise, options.Noise.ScheduleFor(family.Schedule), streams);
     private readonly DenoisingLoss loss = options.Loss.Make(options.Noise.ScheduleFor(family.Schedule), family.PredictionType, family.Predict);

@@ -8,9 +8,9 @@ using LowRank.Training;
 namespace LowRank.Recipes;
 
 /// <summary>Everything a LoRA training run can be told: the recipe file, key for key. Only model, data and output have no default.</summary>
-public sealed record TrainLoraOptions
+public sealed record TrainLoraOptions : IRunOptions
 {
-    /// <summary>What is trained. One method so far.</summary>
+    /// <summary>What is trained; this record is for <c>lora</c>.</summary>
     public TrainingMethod Method { get; init; } = TrainingMethod.Lora;
 
     /// <summary>The base model: <c>icons-64</c> (embedded) or a folder in the diffusers layout.</summary>
@@ -51,72 +51,22 @@ public sealed record TrainLoraOptions
     /// <param name="settings"><c>key=value</c> pairs that override the file, such as <c>training.steps=500</c>.</param>
     /// <param name="output">Overrides <see cref="Output"/>.</param>
     /// <exception cref="OptionsException">Lists every problem of the recipe.</exception>
-    public static TrainLoraOptions Read(string path, IReadOnlyList<string>? settings = null, string? output = null)
-    {
-        var problems = new List<string>();
-        var overrides = (settings ?? []).ToList();
-        if (output is not null) overrides.Add("output='" + output + "'");
-        var options = RecipeFile.Read<TrainLoraOptions>(path, overrides, problems);
-        var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
-        if (options.Data is not null)
-        {
-            options = options with { Data = [.. options.Data.Select(set => Absolute(set, folder))] };
-        }
-        // values can be judged once nothing required is missing; a key that could not be read has its default then
-        if (options is { Model: not null, Output: not null, Data: not null } && options.Data.All(set => set.Folder is not null)) problems.AddRange(options.Validate());
-        ThrowIfAny(problems, path);
-        return options;
-    }
+    public static TrainLoraOptions Read(string path, IReadOnlyList<string>? settings = null, string? output = null) => RunOptions.Read<TrainLoraOptions>(path, settings, output);
 
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
-    public IReadOnlyList<string> Validate()
-    {
-        var problems = new List<string>();
-        if (string.IsNullOrWhiteSpace(Model)) problems.Add("model: empty; must be icons-64 or a model folder");
-        if (string.IsNullOrWhiteSpace(Output)) problems.Add("output: empty; must be a folder");
-        if (Data.Count == 0) problems.Add("data: empty; add at least one [[data]] table with a folder of pictures");
-        for (var i = 0; i < Data.Count; i++) problems.AddRange(Data[i].Validate().Select(problem => $"data[{i}].{problem}"));
-        problems.AddRange(Adapter.Validate().Select(problem => "adapter." + problem));
-        problems.AddRange((TextEncoder?.Validate(Training.Steps) ?? []).Select(problem => "text_encoder." + problem));
-        problems.AddRange(Training.Validate().Select(problem => "training." + problem));
-        problems.AddRange(Loss.Validate().Select(problem => "loss." + problem));
-        problems.AddRange(Noise.Validate().Select(problem => "noise." + problem));
-        problems.AddRange(AcrossTables());
-        if (Training.LoraplusLrRatio != 1 && Adapter.Kind is not (AdapterKind.Lora or AdapterKind.Dora)) problems.Add("training.loraplus_lr_ratio: does nothing without adapter.kind = \"lora\" or \"dora\": other kinds have no up");
-        problems.AddRange(Preview.Validate().Select(problem => "preview." + problem));
-        return problems;
-    }
+    public IReadOnlyList<string> Validate() =>
+    [
+        .. RunOptions.Problems(this, TrainingMethod.Lora,
+        [
+            .. Adapter.Validate().Select(problem => "adapter." + problem),
+            .. (TextEncoder?.Validate(Training.Steps) ?? []).Select(problem => "text_encoder." + problem),
+        ]),
+        .. RunOptions.AcrossTables(Training, Adapter),
+    ];
 
-    private static DataSetOptions Absolute(DataSetOptions set, string folder) => set with
-    {
-        Folder = set.Folder is null ? null! : Path.GetFullPath(set.Folder, folder),   // a missing key is told of later
-        MaskFolder = set.MaskFolder is null ? null : Path.GetFullPath(set.MaskFolder, folder),
-    };
+    int IRunOptions.TotalSteps => Training.Steps;
 
-    /// <summary>What one table asks of another.</summary>
-    private IEnumerable<string> AcrossTables()
-    {
-        var (usual, priors) = (new LossOptions(), Data.Count(set => set.Prior));
-        if (priors > 0 && priors == Data.Count) yield return "data: every set has prior = true; add one with the pictures to learn";
-        if (priors == 0 && (Loss.PriorLossWeight, Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without a [[data]] table with prior = true";
-        if (Data.All(set => set.Mask == MaskSource.None) && (Loss.UnmaskedWeight, Loss.NormalizeMaskedAreaLoss, Loss.MaskTemperature) != (usual.UnmaskedWeight, usual.NormalizeMaskedAreaLoss, usual.MaskTemperature))
-        {
-            yield return "loss.unmasked_weight, loss.normalize_masked_area_loss, loss.mask_temperature: do nothing without a [[data]] table with a mask";
-        }
-        if (Loss.PriorRule == PriorRule.TwoMeans && Training.BatchSize % 2 == 1)
-        {
-            yield return string.Create(CultureInfo.InvariantCulture, $"training.batch_size: {Training.BatchSize}; must be even with loss.prior_rule = \"two-means\": half of a batch is prior pictures");
-        }
-    }
-
-    internal static void ThrowIfAny(IReadOnlyList<string> problems, string where)
-    {
-        if (problems.Count == 0) return;
-        var parts = problems.Select(problem => problem.Split(": ", 2)).ToArray();
-        var width = parts.Max(part => part[0].Length) + 2;
-        var lines = parts.Select(part => part.Length == 2 ? part[0].PadRight(width) + part[1] : part[0]);
-        throw new OptionsException($"{problems.Count} problem{(problems.Count == 1 ? "" : "s")} in {where}\n\n{string.Join('\n', lines)}");
-    }
+    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data) => this with { Output = output, Data = data };
 }
 
 /// <summary>Training methods.</summary>
@@ -124,6 +74,10 @@ public enum TrainingMethod
 {
     /// <summary>Low-rank adaptation (Hu et al. 2021) of the denoiser, and of the text encoders where <see cref="TrainLoraOptions.TextEncoder"/> is set.</summary>
     Lora,
+    /// <summary>New words for what the pictures show (Gal et al. 2022): only their vectors are learned.</summary>
+    TextualInversion,
+    /// <summary>New words first, then a LoRA around them (Roich et al. 2021).</summary>
+    Pivotal,
 }
 
 /// <summary>Pictures made while training: the recipe's <c>[preview]</c>. Same seeds every time, so that they can be compared.</summary>

@@ -17,7 +17,6 @@ internal static class TrainedParts
     public static AdapterSet Attach(TrainLoraOptions options, IDiffusionFamily family, RandomStreams streams)
     {
         ModelFit.Require(options, family);
-        if (family.DenoiserChannels != family.LatentChannels) throw new OptionsException($"model: {options.Model} is an inpainting model ({family.DenoiserChannels} input channels); training those is not offered yet: take the model it was made from");
         var denoiser = new Dictionary<string, nn.Module> { [Denoiser] = family.Component(Denoiser) };
         if (options.TextEncoder is not { } text) return AdapterSet.Create(denoiser, options.Adapter, streams["init"], CPU);
         if (text.SecondLearningRate is not null && !family.ComponentNames.Contains(SecondEncoder)) throw new OptionsException($"text_encoder.second_learning_rate: does nothing for {options.Model}: {family.Name} has one text encoder");

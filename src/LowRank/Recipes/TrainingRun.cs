@@ -12,7 +12,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
 {
     private const int KeptStates = 2;   // the newest, and the one before in case the newest is not wanted
 
-    private readonly TrainLoraOptions options;
+    private readonly IRunOptions options;
     private readonly IProgress<TrainingEvent>? listener;
     private readonly bool resume;
     private readonly TrainingState? old;
@@ -22,7 +22,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     private (TrainingLoop Loop, IReadOnlyDictionary<string, byte[]> Streams, SamplerState Data)? reached;
     private bool keep;
 
-    private TrainingRun(TrainLoraOptions options, IProgress<TrainingEvent>? listener, bool resume, RunFolder folder)
+    private TrainingRun(IRunOptions options, IProgress<TrainingEvent>? listener, bool resume, RunFolder folder)
     {
         (this.options, this.listener, this.resume, Folder) = (options, listener, resume, folder);
         old = resume ? TrainingState.OpenNewest(folder.State) : null;
@@ -31,12 +31,15 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
 
     public RunFolder Folder { get; }
 
+    /// <summary>The step whose state a resumed run goes on from; null for a run from the start.</summary>
+    public long? ResumesAt => old?.Position.Step;
+
     /// <summary>Looks for the folder before anything slow is done: a new run wants one without a run, a resumed one wants its own. Writes nothing.</summary>
     /// <param name="options">Valid.</param>
     /// <param name="resume">Whether to go on with the run in the folder.</param>
     /// <param name="listener">Hears every event.</param>
     /// <exception cref="OptionsException">The folder is used, or holds no run.</exception>
-    public static TrainingRun Open(TrainLoraOptions options, bool resume, IProgress<TrainingEvent>? listener) =>
+    public static TrainingRun Open(IRunOptions options, bool resume, IProgress<TrainingEvent>? listener) =>
         new(options, listener, resume, resume ? RunFolder.Open(options.Output) : RunFolder.ForNew(options.Output));
 
     /// <summary>Checks what can still be checked, then claims the folder and says what is going to happen.</summary>
@@ -67,10 +70,10 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     }
 
     /// <summary>Notes that a step is complete: what a save would hold from now on.</summary>
-    public void Reach(TrainingLoop loop, RandomStreams streams, SamplerState data) => reached = (loop, streams.Save(), data);
+    private void Reach(TrainingLoop loop, RandomStreams streams, SamplerState data) => reached = (loop, streams.Save(), data);
 
     /// <summary>Writes adapter and state of the last complete step.</summary>
-    public void Save()
+    private void Save()
     {
         if (reached is not var (loop, streams, data)) return;
         var step = loop.Position.Step;
@@ -83,12 +86,22 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         RunReport.Write(Folder);   // so that a long run can be looked at
     }
 
-    /// <summary>Trains; where that fails, keeps what it reached, and the reason in the log.</summary>
-    public bool Guard(Func<bool> train)
+    /// <summary>After every update: notes it, saves and draws previews where the options say so.</summary>
+    public void AfterStep(TrainingLoop loop, RandomStreams streams, SamplerState data, Previews previews, CancellationToken cancellation)
+    {
+        var (made, training, last) = (loop.Position.Step, options.Training, loop.Position.Step == options.TotalSteps);
+        Reach(loop, streams, data);
+        if (training.SaveEvery > 0 && made % training.SaveEvery == 0 || last) Save();
+        if (options.Preview.Every == 0 || made % options.Preview.Every != 0 || last) return;
+        if (previews.Write(Folder.Preview(made), cancellation)) Report(new PreviewWritten(made, Folder.Preview(made)));
+    }
+
+    /// <summary>Runs a loop; where it fails, what it reached is kept first.</summary>
+    public bool Guard(Func<bool> loop)
     {
         try
         {
-            return train();
+            return loop();
         }
         catch (Exception problem)
         {
@@ -97,6 +110,20 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         }
     }
 
+    /// <summary>What the run left behind.</summary>
+    public TrainingResult Result(bool finished, long steps, TimeSpan time, string? sheet, IReadOnlyList<string> prompts) => new()
+    {
+        Finished = finished,
+        Steps = steps,
+        Seconds = time.TotalSeconds,
+        Adapter = finished ? Folder.Adapter : Folder.SavedAdapter(steps),
+        BeforeAfter = sheet,
+        LossPlot = Folder.LossPlot,
+        Report = Folder.Report,
+        ExamplePrompt = prompts is [var first, ..] ? first : null,
+    };
+
+    /// <summary>Ends a run that failed: keeps what it reached, and the reason in its log.</summary>
     private void Fail(Exception problem)
     {
         if (reached is not var (loop, _, _)) return;

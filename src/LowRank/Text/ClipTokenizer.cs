@@ -57,7 +57,7 @@ internal sealed class ClipTokenizer
     public int PaddingId { get; }
 
     /// <summary>One more than the largest id: rows that the text encoder's embedding must have.</summary>
-    public int IdCount => Math.Max(vocabulary.NextId, added.Count == 0 ? 0 : added.Max(token => token.Id) + 1);
+    public int IdCount => Math.Max(vocabulary.NextId, added.Count == 0 ? 0 : added.Max(token => token.Id + token.Vectors));
 
     /// <summary>Longest prompt that the tokenizer's own configuration allows, start and end included; null when it says none.</summary>
     public int? MaximumLength => special.MaximumLength;
@@ -75,7 +75,7 @@ internal sealed class ClipTokenizer
             }
             foreach (var (text, addedId) in Cut(Normalise(raw), cutNormalised))
             {
-                if (addedId is { } other) ids.Add(other);
+                if (addedId is { } other) ids.AddRange(Enumerable.Range(other, VectorsOf(other)));
                 else EncodeWords(text, ids);
             }
         }
@@ -105,7 +105,9 @@ internal sealed class ClipTokenizer
         List<byte> bytes = [];
         foreach (var id in ids)
         {
-            var written = added.FirstOrDefault(token => token.Id == id)?.Text ?? cutRaw.FirstOrDefault(token => token.Id == id).Text;
+            var of = added.FirstOrDefault(token => id >= token.Id && id < token.Id + token.Vectors);
+            if (of is not null && id > of.Id && bytes.Count > 0) continue;   // the rest of a token with several vectors
+            var written = of?.Text ?? cutRaw.FirstOrDefault(token => token.Id == id).Text;
             if (written is null) vocabulary.Decode(id, bytes);
             else bytes.AddRange(Encoding.UTF8.GetBytes(written + ' '));
         }
@@ -129,8 +131,22 @@ internal sealed class ClipTokenizer
         return new ClipTokenizer(vocabulary, special, tokens, Source);
     }
 
+    /// <summary>The same tokenizer with tokens that it does not know yet; they get the next ids in order, as many as each has vectors.</summary>
+    internal ClipTokenizer With(IEnumerable<(string Text, int Vectors)> tokens)
+    {
+        var (all, next) = (added.ToList(), IdCount);
+        foreach (var (text, vectors) in tokens)
+        {
+            all.Add(new AddedToken(text, next, Special: false) { Vectors = vectors });
+            next += vectors;
+        }
+        return new ClipTokenizer(vocabulary, special, all, Source);
+    }
+
     /// <summary>The same tokenizer with another padding token, which every text is searched for.</summary>
     public ClipTokenizer WithPadding(string token) => new(vocabulary, special with { Padding = token }, added, Source);
+
+    private int VectorsOf(int id) => added.FirstOrDefault(token => token.Id == id)?.Vectors ?? 1;
 
     /// <summary>NFC, one space for a run of white space, lower case.</summary>
     private static string Normalise(string text)
@@ -232,7 +248,11 @@ internal sealed class ClipTokenizer
 /// <param name="Text">As written.</param>
 /// <param name="Id">Its id.</param>
 /// <param name="Special">Cut out of the raw text in exact case; others are found in the lower-cased text.</param>
-internal sealed record AddedToken(string Text, int Id, bool Special);
+internal sealed record AddedToken(string Text, int Id, bool Special)
+{
+    /// <summary>How many ids it stands for in a prompt, from <see cref="Id"/> on: a learned token may have several vectors.</summary>
+    public int Vectors { get; init; } = 1;
+}
 
 /// <summary>What a tokenizer's configuration says; the values that published CLIP tokenizers have when it says nothing.</summary>
 internal sealed record SpecialTokens

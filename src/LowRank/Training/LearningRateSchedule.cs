@@ -50,6 +50,12 @@ internal abstract record LearningRateSchedule
     /// <summary>A cosine from 1 at 0 down to 0 at 1.</summary>
     private static double HalfCosine(double progress) => 0.5 * (1 + Math.Cos(Math.PI * progress));
 
+    /// <summary>Another schedule, which begins at step <paramref name="First"/>: that of a later phase.</summary>
+    internal sealed record Later(long First, LearningRateSchedule Inner) : LearningRateSchedule
+    {
+        private protected override double After(long step) => Inner.Multiplier(step - First);
+    }
+
     /// <summary>Always 1.</summary>
     internal sealed record Constant : LearningRateSchedule
     {

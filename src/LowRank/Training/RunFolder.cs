@@ -24,6 +24,9 @@ public sealed class RunFolder
     /// <summary>The result.</summary>
     public string Adapter => File("adapter.safetensors");
 
+    /// <summary>The adapter of a method that learns tokens with it, without them.</summary>
+    internal string AdapterAlone => File("lora.safetensors");
+
     /// <summary>The plot of the loss.</summary>
     public string LossPlot => File("loss.png");
 
@@ -44,6 +47,9 @@ public sealed class RunFolder
 
     /// <summary>The adapter saved after a step: adapter-000200.safetensors.</summary>
     public string SavedAdapter(long step) => File($"adapter-{Number(step)}.safetensors");
+
+    /// <summary>The file of a learned token: embeddings/my-style.safetensors.</summary>
+    internal string Embedding(string file) => File(System.IO.Path.Combine("embeddings", file));
 
     /// <summary>The preview sheet made after a step: previews/step-000200.png.</summary>
     public string Preview(long step) => File(System.IO.Path.Combine("previews", $"step-{Number(step)}.png"));

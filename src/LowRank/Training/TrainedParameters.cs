@@ -65,6 +65,30 @@ internal sealed class TrainedParameters
         return all;
     }
 
+    /// <summary>All vectors of learned tokens, in one group.</summary>
+    public static TrainedParameters Of(EmbeddingSet tokens, ParameterGroup group) => new(tokens.FlatParameters, tokens.FlatGradients, SegmentsOf(tokens, 0, 0), [group]);
+
+    /// <summary>All parameters of an adapter, and the vectors of learned tokens, which lie behind them in the adapter's flat tensors, in a group of their own.</summary>
+    /// <exception cref="Foundation.OptionsException">A pattern of the rates matches nothing.</exception>
+    public static TrainedParameters Of(AdapterSet adapter, ParameterRates rates, EmbeddingSet tokens, ParameterGroup ofTokens)
+    {
+        using var scope = NewDisposeScope();
+        var length = adapter.FlatParameters.numel() - tokens.FlatParameters.numel();
+        var own = rates.Sort(adapter.NamedParameters(), adapter.FlatParameters.narrow(0, 0, length), adapter.FlatGradients.narrow(0, 0, length));
+        return new(adapter.FlatParameters, adapter.FlatGradients, [.. own.Segments, .. SegmentsOf(tokens, length, own.Groups.Count)], [.. own.Groups, ofTokens]);
+    }
+
+    private static List<ParameterSegment> SegmentsOf(EmbeddingSet tokens, long start, int group)
+    {
+        var segments = new List<ParameterSegment>();
+        foreach (var (name, parameter) in tokens.NamedParameters())
+        {
+            segments.Add(new ParameterSegment(name, start, parameter.numel(), group) { Shape = parameter.shape });
+            start += parameter.numel();
+        }
+        return segments;
+    }
+
     /// <summary>(N) float32.</summary>
     public Tensor Values { get; }
 

@@ -79,6 +79,7 @@ public sealed class StepFinished : TrainingEvent
     public required double GradientNorm { get; init; }
 
     /// <summary>Layers that were longer than <c>adapter.scale_weight_norms</c> after it and were scaled down; null where that is off.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public int? ScaledModules { get; init; }
 
     /// <summary>Wall time of the step.</summary>

@@ -82,7 +82,7 @@ public sealed partial class DocumentsTests
         var defaults = new GenerateOptions { Model = "", Prompt = "", Output = "" };
         foreach (var property in typeof(GenerateOptions).GetProperties().Where(property => property.CanWrite))
         {
-            var name = "--" + (property.Name == nameof(GenerateOptions.Adapters) ? "adapter" : RecipeFile.Key(property.Name).Replace('_', '-'));
+            var name = "--" + (property.Name == nameof(GenerateOptions.Adapters) ? "adapter" : property.Name == nameof(GenerateOptions.Embeddings) ? "embedding" : RecipeFile.Key(property.Name).Replace('_', '-'));
             var row = Assert.Single(page.Split('\n'), line => line.StartsWith('|') && line.Split('|')[1].Contains($"`{name}`", StringComparison.Ordinal));
             var shown = row.Split('|')[2].Trim();
             var expected = property.GetValue(defaults) switch

@@ -27,23 +27,34 @@ internal static partial class RecipePage
     public static IReadOnlyList<RecipeRow> Rows { get; } = [.. Read()];
 
     /// <summary>The records behind a recipe by section, and their properties by key.</summary>
-    public static IReadOnlyDictionary<string, IReadOnlyDictionary<string, PropertyInfo>> Sections { get; } = Find(typeof(TrainLoraOptions), "").ToDictionary();
+    public static IReadOnlyDictionary<string, IReadOnlyDictionary<string, PropertyInfo>> Sections { get; } =
+        new[] { typeof(TrainLoraOptions), typeof(TrainTextualInversionOptions), typeof(TrainPivotalOptions) }.SelectMany(record => Find(record, ""))
+            .GroupBy(section => section.Key).ToDictionary(group => group.Key, IReadOnlyDictionary<string, PropertyInfo> (group) => group.SelectMany(item => item.Value).DistinctBy(item => item.Key).ToDictionary());
+
+    /// <summary>Sections and keys of the top that only methods with learned tokens have.</summary>
+    public static bool IsOfTokens(string section, string key) => section is "tokens" or "inversion" or "embeddings" || section.Length == 0 && key is "template" or "token_norm";
 
     public static PropertyInfo PropertyOf(RecipeRow row) => Sections[row.Section][row.Key];
 
     /// <summary>A recipe with what has no default, and these keys. The last value of a key counts.</summary>
-    public static string Recipe(string section, IEnumerable<(string Key, string Value)> keys)
+    public static string Recipe(string section, IEnumerable<(string Key, string Value)> keys, bool withTokens = false)
     {
         var values = new Dictionary<string, Dictionary<string, string>>
         {
             [""] = new() { ["model"] = "\"icons-64\"", ["output"] = "\"runs/mine\"" },
             ["data"] = new() { ["folder"] = "\"pictures\"" },
         };
+        var given = keys.ToList();
+        if (withTokens || given.Exists(item => IsOfTokens(section, item.Key)) || given.Exists(item => item is { Key: "method", Value: not "\"lora\"" }))
+        {
+            values[""]["method"] = "\"pivotal\"";
+            values["tokens"] = new() { ["token"] = "\"<s1>\"" };
+        }
         if (section == "training.rates") values[section] = new() { ["pattern"] = "\"unet:**\"" };
         if (section == "adapter.overrides") values[section] = new() { ["pattern"] = "\"attention\"", ["rank"] = "2" };
         if (!values.TryGetValue(section, out var own)) values[section] = own = [];
         var second = new Dictionary<string, string> { ["folder"] = "\"more\"" };   // what an example asks of the data: data.KEY
-        foreach (var (key, value) in keys)
+        foreach (var (key, value) in given)
         {
             var parts = key.Split('.');   // training.batch_size: what an example asks of another table
             if (parts.Length > 1 && parts[0] != "data" && !values.ContainsKey(parts[0])) values[parts[0]] = [];
@@ -60,7 +71,7 @@ internal static partial class RecipePage
     private static string Header(string section) => section switch
     {
         "" => "",
-        "data" or "adapter.overrides" or "training.rates" => $"[[{section}]]\n",
+        "data" or "tokens" or "adapter.overrides" or "training.rates" => $"[[{section}]]\n",
         _ => $"[{section}]\n",
     };
 

@@ -25,6 +25,10 @@ internal sealed class FedFamily(UnetFamily family, Func<long[], Tensor> draw) : 
     public nn.Module Component(string name) => family.Component(name);
     public void Release(string component) => family.Release(component);
 
+    public void Place(IReadOnlyList<LearnedToken> tokens) => family.Place(tokens);
+    public Tensor TokenVectors(string component, string text) => family.TokenVectors(component, text);
+    public double MeanTokenNorm(string component) => family.MeanTokenNorm(component);
+
     public Tensor EncodeImages(Tensor pixels, Generator? posterior)
     {
         using var scope = NewDisposeScope();

@@ -101,6 +101,13 @@ internal static class GoldenTraining
         };
     }
 
+    /// <summary>Whether a trajectory case trains in phases, and learns tokens.</summary>
+    public static bool HasPhases(string id)
+    {
+        using var golden = LowRank.Testing.GoldenCase.Open(id);
+        return golden.Json.GetProperty("config").TryGetProperty("phases", out _);
+    }
+
     /// <summary>Decay where neither the optimizer nor the group names one: the library's default.</summary>
     public static double DefaultDecay(JsonElement optimizer) =>
         Number(optimizer, "weight_decay", optimizer.GetProperty("name").GetString() is "AdamW" or "AdamW8bit" ? 1e-2 : 0);

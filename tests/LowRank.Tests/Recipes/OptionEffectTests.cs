@@ -166,6 +166,21 @@ public sealed class OptionEffectTests : IDisposable
         ("save.format", "\"peft\"", []),
         ("save.precision", "\"fp32\"", []),
         ("save.ema", "false", [Average]),
+        ("template", "\"style\"", []),
+        ("token_norm", "0.4", []),
+        ("tokens.token", "\"<s2>\"", ["template='object'"]),
+        ("tokens.vectors", "2", []),
+        ("tokens.init", "\"cat\"", []),
+        ("tokens.init_mean", "true", ["tokens[0].init='cat dog'", "tokens[0].vectors=2"]),
+        ("tokens.replaces", "\"dog\"", []),
+        ("inversion.steps", "3", []),
+        ("inversion.learning_rate", "0.02", []),
+        ("inversion.schedule", "\"constant\"", []),
+        ("inversion.warmup_steps", "1", []),
+        ("inversion.weight_decay", "0.5", []),
+        ("inversion.tuning_learning_rate", "0.01", []),
+        ("embeddings.format", "\"diffusers\"", []),
+        ("embeddings.precision", "\"fp16\"", []),
     ];
 
     private readonly TinyRun run = new();
@@ -182,7 +197,7 @@ public sealed class OptionEffectTests : IDisposable
         }
     }
 
-    public static TheoryData<string> Keys => [.. RecipePage.Rows.Select(row => row.Path).Except(["method", "output", "data.folder", "training.gradient_checkpointing"])];   // one method so far; the two paths are used by every run; the last has a test of its own
+    public static TheoryData<string> Keys => [.. RecipePage.Rows.Select(row => row.Path).Except(["method", "output", "data.folder", "training.gradient_checkpointing"])];   // the method decides which keys there are; the two paths are used by every run; the last has a test of its own
 
     public void Dispose() => run.Dispose();
 
@@ -191,20 +206,22 @@ public sealed class OptionEffectTests : IDisposable
     public void Every_key_changes_what_a_run_leaves(string key)
     {
         var (_, value, with) = Assert.Single(Changes, change => change.Key == key);
-        var set = key.Replace("data.", "data[0].", StringComparison.Ordinal).Replace("overrides.", "overrides[0].", StringComparison.Ordinal).Replace("rates.", "rates[0].", StringComparison.Ordinal);
+        var set = key.Replace("data.", "data[0].", StringComparison.Ordinal).Replace("overrides.", "overrides[0].", StringComparison.Ordinal).Replace("rates.", "rates[0].", StringComparison.Ordinal).Replace("tokens.", "tokens[0].", StringComparison.Ordinal);
         with = [.. with.Select(setting => setting.Replace("{0}", run.Path("after"), StringComparison.Ordinal))];
-        var before = Left("before", with);
-        var after = Left("after", [.. with, $"{set}={value.Replace("{0}", run.Path("after"), StringComparison.Ordinal)}"]);
+        var row = RecipePage.Rows.Single(row => row.Path == key);
+        var method = RecipePage.IsOfTokens(row.Section, row.Key) ? TrainingMethod.Pivotal : TrainingMethod.Lora;
+        var before = Left(method, "before", with);
+        var after = Left(method, "after", [.. with, $"{set}={value.Replace("{0}", run.Path("after"), StringComparison.Ordinal)}"]);
         Assert.NotEqual(before, after);
     }
 
     /// <summary>The one key that may change nothing but memory and time; that it does change those: BlockRunnerTests.</summary>
     [Fact]
     public void Gradient_checkpointing_changes_nothing_that_a_run_leaves() =>
-        Assert.Equal(Left("before", [Text]), Left("after", [Text, "training.gradient_checkpointing=true"]));
+        Assert.Equal(Left(TrainingMethod.Lora, "before", [Text]), Left(TrainingMethod.Lora, "after", [Text, "training.gradient_checkpointing=true"]));
 
     /// <summary>What a run leaves: every file's name, the numbers of its adapters, and the pictures. Not what adapters say of themselves, which names every option.</summary>
-    private List<string> Left(string name, string[] settings)
+    private List<string> Left(TrainingMethod method, string name, string[] settings)
     {
         var output = run.Path(name);
         var recipe = run.Path(name + ".toml");
@@ -223,12 +240,23 @@ public sealed class OptionEffectTests : IDisposable
             captions = 0
             steps = 1
             """);
-        TinyRun.Train(TrainLoraOptions.Read(recipe, settings));
+        if (method == TrainingMethod.Lora) TinyRun.Train(TrainLoraOptions.Read(recipe, settings));
+        else
+        {
+            File.AppendAllText(recipe, """
+
+                [[tokens]]
+                token = "<s1>"
+                [inversion]
+                steps = 2
+                """);
+            TrainPivotal.Run(TrainPivotalOptions.Read(recipe, ["method=pivotal", "data[0].suffix='<s1>'", .. settings]), cancellation: TestContext.Current.CancellationToken);
+        }
         return [.. Directory.GetFiles(output, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Select(file =>
         {
             var path = Path.GetRelativePath(output, file).Replace('\\', '/');
             if (path.StartsWith("tensorboard/", StringComparison.Ordinal)) return "tensorboard";
-            if (path.StartsWith("adapter", StringComparison.Ordinal)) return $"{path}: {string.Join('\n', TinyRun.Tensors(file).Select(tensor => $"{tensor.Key} {tensor.Value}"))}";
+            if (path.EndsWith(".safetensors", StringComparison.Ordinal) && !path.StartsWith("state/", StringComparison.Ordinal) && !path.Contains("cache", StringComparison.Ordinal) && !path.Contains("elsewhere", StringComparison.Ordinal)) return $"{path}: {string.Join('\n', TinyRun.Tensors(file).Select(tensor => $"{tensor.Key} {tensor.Value}"))}";
             return Path.GetExtension(path) == ".png" && path != "loss.png" ? $"{path}: {Convert.ToHexString(File.ReadAllBytes(file))}" : path;
         })];
     }

@@ -54,7 +54,7 @@ internal sealed class TinyRun : IDisposable
         });
     }
 
-    public static TrainLoraResult Train(TrainLoraOptions options, bool resume = false, Action<TrainingEvent>? listen = null, CancellationToken cancellation = default) =>
+    public static TrainingResult Train(TrainLoraOptions options, bool resume = false, Action<TrainingEvent>? listen = null, CancellationToken cancellation = default) =>
         TrainLora.Run(options, new Training.Listener(listen), resume, cancellation);
 
     public void Dispose() => folder.Dispose();

@@ -1,0 +1,158 @@
+using System.Globalization;
+using LowRank.Adapters;
+using LowRank.Data;
+using LowRank.Diffusion;
+using LowRank.Foundation;
+using LowRank.Training;
+
+namespace LowRank.Recipes;
+
+/// <summary>What every training recipe says, whatever its method: what a run's folder, log, previews and estimate need to know.</summary>
+internal interface IRunOptions
+{
+    TrainingMethod Method { get; }
+    string Model { get; }
+    string Output { get; }
+    long Seed { get; }
+    IReadOnlyList<DataSetOptions> Data { get; }
+    TrainingOptions Training { get; }
+    LossOptions Loss { get; }
+
+    /// <summary>An adapter on the text encoders; null for none.</summary>
+    TextEncoderOptions? TextEncoder { get; }
+
+    NoiseOptions Noise { get; }
+    PreviewOptions Preview { get; }
+
+    /// <summary>Updates of the whole run, all phases together.</summary>
+    int TotalSteps { get; }
+
+    /// <summary>The same recipe with other places on disk.</summary>
+    IRunOptions With(string output, IReadOnlyList<DataSetOptions> data);
+
+    /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
+    IReadOnlyList<string> Validate();
+}
+
+/// <summary>Reading and checking of what the recipes share.</summary>
+internal static class RunOptions
+{
+    /// <summary>Reads a recipe file of one method.</summary>
+    /// <param name="path">The TOML file. Data folders in it are relative to it; the output folder is relative to where the program runs.</param>
+    /// <param name="settings"><c>key=value</c> pairs that override the file.</param>
+    /// <param name="output">Overrides the recipe's output folder.</param>
+    /// <exception cref="OptionsException">Lists every problem of the recipe.</exception>
+    public static T Read<T>(string path, IReadOnlyList<string>? settings, string? output) where T : class, IRunOptions
+    {
+        var problems = new List<string>();
+        var options = RecipeFile.Read<T>(path, Overrides(settings, output), problems);
+        var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        if (options.Data is not null)
+        {
+            options = (T)options.With(options.Output, [.. options.Data.Select(set => Absolute(set, folder))]);
+        }
+        // values can be judged once nothing required is missing; a key that could not be read has its default then
+        var missing = problems.Exists(problem => problem.EndsWith(RecipeFile.Missing, StringComparison.Ordinal));
+        if (!missing) problems.AddRange(options.Validate());
+        ThrowIfAny(problems, path);
+        return options;
+    }
+
+    /// <summary>The method that a recipe names.</summary>
+    /// <exception cref="OptionsException">There is no such recipe, or no such method.</exception>
+    public static TrainingMethod MethodOf(string path, IReadOnlyList<string>? settings)
+    {
+        var problems = new List<string>();
+        var method = RecipeFile.ReadKey<TrainingMethod>(path, Overrides(settings, null), "method", problems) ?? TrainingMethod.Lora;
+        ThrowIfAny(problems, path);
+        return method;
+    }
+
+    /// <summary>Problems of what the recipes share.</summary>
+    /// <param name="options">The recipe.</param>
+    /// <param name="method">The method whose record it is.</param>
+    /// <param name="own">Problems of the method's own tables, which stand between data and training.</param>
+    public static IEnumerable<string> Problems(IRunOptions options, TrainingMethod method, IEnumerable<string> own)
+    {
+        if (options.Method != method) yield return $"method: {RecipeFile.Word(options.Method.ToString())}; these are the options of {RecipeFile.Word(method.ToString())}";
+        if (string.IsNullOrWhiteSpace(options.Model)) yield return "model: empty; must be icons-64 or a model folder";
+        if (string.IsNullOrWhiteSpace(options.Output)) yield return "output: empty; must be a folder";
+        if (options.Data.Count == 0) yield return "data: empty; add at least one [[data]] table with a folder of pictures";
+        for (var i = 0; i < options.Data.Count; i++)
+        {
+            foreach (var problem in options.Data[i].Validate()) yield return $"data[{i}].{problem}";
+        }
+        foreach (var problem in own) yield return problem;
+        foreach (var problem in options.Training.Validate()) yield return "training." + problem;
+        foreach (var problem in options.Loss.Validate()) yield return "loss." + problem;
+        foreach (var problem in options.Noise.Validate()) yield return "noise." + problem;
+        foreach (var problem in AcrossTables(options)) yield return problem;
+        foreach (var problem in options.Preview.Validate()) yield return "preview." + problem;
+    }
+
+    /// <summary>The pictures of a run.</summary>
+    /// <param name="options">The recipe.</param>
+    /// <param name="family">The model.</param>
+    /// <param name="sets">Its data sets, as the method uses them.</param>
+    /// <param name="cancellation">Stops between pictures.</param>
+    /// <exception cref="DatasetException">Something is missing.</exception>
+    public static TrainingData ReadData(IRunOptions options, IDiffusionFamily family, IReadOnlyList<DataSetOptions> sets, CancellationToken cancellation = default)
+    {
+        var data = TrainingData.Read(sets, family.DefaultSize, cancellation);
+        if (options.Loss.PriorRule == PriorRule.TwoMeans) data.RequirePriorsInEveryBucket();
+        return data;
+    }
+
+    /// <summary>Draws the micro-batches of the whole run.</summary>
+    public static BatchSampler MakeSampler(IRunOptions options, TrainingData data, RandomStreams streams) => new(data.Images, new SamplerOptions
+    {
+        BatchSize = options.Training.BatchSize,
+        Accumulation = options.Training.Accumulation,
+        MaxSteps = options.TotalSteps,
+        PairPriors = options.Loss.PriorRule == PriorRule.TwoMeans,
+    }, streams);
+
+    public static void ThrowIfAny(IReadOnlyList<string> problems, string where)
+    {
+        if (problems.Count == 0) return;
+        var parts = problems.Select(problem => problem.Split(": ", 2)).ToArray();
+        var width = parts.Max(part => part[0].Length) + 2;
+        var lines = parts.Select(part => part.Length == 2 ? part[0].PadRight(width) + part[1] : part[0]);
+        throw new OptionsException($"{problems.Count} problem{(problems.Count == 1 ? "" : "s")} in {where}\n\n{string.Join('\n', lines)}");
+    }
+
+    private static DataSetOptions Absolute(DataSetOptions set, string folder) => set with
+    {
+        Folder = set.Folder is null ? null! : Path.GetFullPath(set.Folder, folder),   // a missing key is told of later
+        MaskFolder = set.MaskFolder is null ? null : Path.GetFullPath(set.MaskFolder, folder),
+    };
+
+    /// <summary>What the training asks of the adapter.</summary>
+    public static IEnumerable<string> AcrossTables(TrainingOptions training, AdapterOptions adapter)
+    {
+        if (training.LoraplusLrRatio != 1 && adapter.Kind is not (AdapterKind.Lora or AdapterKind.Dora)) yield return "training.loraplus_lr_ratio: does nothing without adapter.kind = \"lora\" or \"dora\": other kinds have no up";
+    }
+
+    /// <summary>What one table asks of another.</summary>
+    private static IEnumerable<string> AcrossTables(IRunOptions options)
+    {
+        var (usual, priors) = (new LossOptions(), options.Data.Count(set => set.Prior));
+        if (priors > 0 && priors == options.Data.Count) yield return "data: every set has prior = true; add one with the pictures to learn";
+        if (priors == 0 && (options.Loss.PriorLossWeight, options.Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without a [[data]] table with prior = true";
+        if (options.Data.All(set => set.Mask == MaskSource.None) && (options.Loss.UnmaskedWeight, options.Loss.NormalizeMaskedAreaLoss, options.Loss.MaskTemperature) != (usual.UnmaskedWeight, usual.NormalizeMaskedAreaLoss, usual.MaskTemperature))
+        {
+            yield return "loss.unmasked_weight, loss.normalize_masked_area_loss, loss.mask_temperature: do nothing without a [[data]] table with a mask";
+        }
+        if (options.Loss.PriorRule == PriorRule.TwoMeans && options.Training.BatchSize % 2 == 1)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture, $"training.batch_size: {options.Training.BatchSize}; must be even with loss.prior_rule = \"two-means\": half of a batch is prior pictures");
+        }
+    }
+
+    private static List<string> Overrides(IReadOnlyList<string>? settings, string? output)
+    {
+        var overrides = (settings ?? []).ToList();
+        if (output is not null) overrides.Add("output='" + output + "'");
+        return overrides;
+    }
+}

@@ -1,0 +1,69 @@
+using LowRank.Adapters;
+using LowRank.Data;
+using LowRank.Diffusion;
+using LowRank.Foundation;
+using LowRank.Training;
+
+namespace LowRank.Recipes;
+
+/// <summary>One stretch of a run with parameters, rates and schedule of its own.</summary>
+/// <param name="Parameters">What it moves.</param>
+/// <param name="Schedule">Over the steps of the whole run.</param>
+/// <param name="LastStep">Of the whole run, at which it ends.</param>
+/// <param name="Adapter">The adapter that it moves, with its options; null for none.</param>
+internal sealed record TrainingPhase(TrainedParameters Parameters, LearningRateSchedule Schedule, long LastStep, (AdapterSet Set, AdapterOptions Options)? Adapter = null);
+
+/// <summary>
+/// Runs phases one after the other with the one loop. Steps, batches and random streams go on through all of them; each begins with an optimizer of its own.
+/// A resumed run begins in the phase whose state was saved. Owns the optimizers, since a run that stops between phases still saves the last one's state.
+/// </summary>
+internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, RandomStreams streams, IDiffusionFamily family, BatchSampler sampler) : IDisposable
+{
+    private readonly List<IOptimizer> optimizers = [];
+    private LoopPosition position;
+    private SamplerState? drawn;
+    private bool restored;
+
+    /// <summary>Updates made, in all phases.</summary>
+    public long Step => position.Step;
+
+    /// <summary>Begins a phase: from then on everything that is trained has the values that it starts from.</summary>
+    /// <param name="phase">The phase; of a resumed run first the one whose state was saved.</param>
+    public TrainingLoop Begin(TrainingPhase phase)
+    {
+        var training = options.Training;
+        var optimizer = training.MakeOptimizer(phase.Parameters);
+        optimizers.Add(optimizer);
+        var loop = new TrainingLoop(optimizer, phase.Schedule, new TrainingLoopOptions(phase.LastStep, training.Accumulation, training.MaxGradientNorm))
+        {
+            Position = position,
+            LimitNorms = phase.Adapter is { } limited ? WeightNorms.By(limited.Set, limited.Options) : null,
+            Absent = phase.Adapter is { } dropping ? dropping.Set.TakeAbsent : null,
+        };
+        if (drawn is not null) sampler.Restore(drawn);   // the phase before may have planned batches ahead
+        if (!restored) run.Restore(loop, streams, sampler);
+        restored = true;
+        position = loop.Position;
+        return loop;
+    }
+
+    /// <summary>Runs a phase to its end.</summary>
+    /// <param name="loop">As <see cref="Begin"/> gave it.</param>
+    /// <param name="data">What it learns from.</param>
+    /// <param name="after">Called after every update.</param>
+    /// <param name="cancellation">Stops after the running step.</param>
+    /// <returns>False when it was stopped.</returns>
+    public bool Run(TrainingLoop loop, EncodedData data, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
+    {
+        var step = new DenoisingStep(options, family, streams, data.Batches(sampler, () => true));
+        var finished = loop.Run(step.Score, _ => after(loop, step.Drawn!), run, cancellation);
+        (position, drawn) = (loop.Position, step.Drawn ?? drawn);
+        return finished;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var optimizer in optimizers) optimizer.Dispose();
+    }
+}
