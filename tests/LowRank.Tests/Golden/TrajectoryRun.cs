@@ -39,7 +39,7 @@ internal sealed class TrajectoryRun : IDisposable
         unet = BuildUnet(golden.Json);
         conditioning = new TrajectoryConditioning(golden.Json, type, unet.Config.CrossAttentionDim);
         var json = config.GetProperty("optimizer");
-        if (GoldenTraining.Text(config, "full") is { } part) whole = new TrainedModules([(part, unet)], [new ParameterGroup(RateOf(part), GoldenTraining.DefaultDecay(json))]);
+        if (GoldenTraining.Text(config, "full") is { } part) whole = new TrainedModules([(part, unet)], new ParameterRates(RateOf(part), GoldenTraining.DefaultDecay(json)));
         else adapter = BuildAdapter(golden.Json);
         noiseSchedule = Schedule(GoldenTraining.Flag(config, "zero_snr"));
         Loss = BuildLoss(GoldenTraining.Section(config, "loss"));
@@ -103,6 +103,7 @@ internal sealed class TrajectoryRun : IDisposable
         {
             Weights = Weights(timesteps.Length),
             Masks = GoldenTraining.Section(loss, "mask").ValueKind == JsonValueKind.Object ? Masks(m) : null,
+            Beside = GoldenTraining.Flag(config, "inpaint") ? Beside(m) : null,
             Perturbation = gamma == 0 ? null : gamma * Formula.Noise($"perturbation.{m}", latentShape, DataSeed),
         });
     }
@@ -274,6 +275,9 @@ internal sealed class TrajectoryRun : IDisposable
         var masks = Rectangles(m);
         return cat([LossMask.Area(masks, height, width), LossMask.Corner(masks, height, width)], 1);
     }
+
+    /// <summary>What an inpainting denoiser sees behind the noisy latents: the hole, and the latents of the picture without it.</summary>
+    private Tensor Beside(long m) => cat([LossMask.Corner(Rectangles(m), latentShape[2], latentShape[3]), Formula.Noise($"masked_latents.{m}", latentShape, DataSeed)], 1);
 
     /// <summary>Pixels of the pictures: the grey of each one's rectangle inside it, 0 outside.</summary>
     private Tensor Rectangles(long m)
