@@ -78,6 +78,8 @@ public enum TrainingMethod
     TextualInversion,
     /// <summary>New words first, then a LoRA around them (Roich et al. 2021).</summary>
     Pivotal,
+    /// <summary>Whole parts of the model: every weight of them.</summary>
+    Full,
 }
 
 /// <summary>Pictures made while training: the recipe's <c>[preview]</c>. Same seeds every time, so that they can be compared.</summary>
