@@ -1,7 +1,6 @@
 using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Training;
-using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
