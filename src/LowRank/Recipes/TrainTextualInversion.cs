@@ -50,7 +50,7 @@ public static class TrainTextualInversion
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
-        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options) with { AreTrained = true }, run);
+        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options) with { AreTrained = true }, run) { Holes = HoleMaking.Of(options, streams) };
         encoded.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, adapter: null, run);
         var before = previews.Draw(strength: 0, cancellation);

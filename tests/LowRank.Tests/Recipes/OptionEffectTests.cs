@@ -16,6 +16,8 @@ public sealed class OptionEffectTests : IDisposable
     private const string Override = "adapter.overrides=[{pattern = '**.to_q', rank = 1}]";
 
     private static readonly string PredictsV = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v")}'";
+    private static readonly string Inpaints = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd1-inpaint")}'";
+    private const string Holes = "inpainting.full_holes=0";
     private const string Text = "text_encoder.learning_rate=0.01";
     private static readonly string Xl = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sdxl")}'";
 
@@ -52,6 +54,13 @@ public sealed class OptionEffectTests : IDisposable
         ("data.mask", "\"sidecar\"", []),
         ("data.mask_folder", "'{0}/../masks-2'", ["data[0].mask='folder'", "data[0].mask_folder='{0}/../masks'"]),
         ("data.loss_weight", "0.1", ["training.optimizer='sgd'"]),
+        ("inpainting.holes", "\"masks\"", [Inpaints, "inpainting.ellipses=0.5", "data[0].mask='sidecar'"]),
+        ("inpainting.full_holes", "1", [Inpaints, Holes]),
+        ("inpainting.min_shapes", "4", [Inpaints, Holes]),
+        ("inpainting.max_shapes", "1", [Inpaints, Holes]),
+        ("inpainting.min_size", "0.5", [Inpaints, Holes]),
+        ("inpainting.max_size", "0.2", [Inpaints, Holes]),
+        ("inpainting.ellipses", "1", [Inpaints, Holes]),
         ("adapter.rank", "3", []),
         ("adapter.alpha", "1", []),
         ("adapter.conv_rank", "1", ["adapter.targets=[\"all\"]"]),
