@@ -15,6 +15,12 @@ internal sealed record BatchExtras
     /// <summary>(B, C, h, w) float32: noise that the denoiser sees and is not asked for. Null for none.</summary>
     public Tensor? Perturbation { get; init; }
 
+    /// <summary>
+    /// (B, 1 + C, h, w) float32: what an inpainting denoiser sees behind the noisy latents, the hole (1 where it paints) and the latents of the picture
+    /// without it. No noise is added to it. Null for other denoisers.
+    /// </summary>
+    public Tensor? Beside { get; init; }
+
     /// <summary>(B, 2, h, w) float32: masks by <see cref="LossMask.Area"/> and by <see cref="LossMask.Corner"/>. Null for none.</summary>
     public Tensor? Masks { get; init; }
 
@@ -30,8 +36,8 @@ internal sealed record BatchExtras
 /// <param name="type">What the denoiser predicts.</param>
 /// <param name="weighting">Weight of each item by its signal-to-noise ratio.</param>
 /// <param name="predict">
-/// The denoiser (<see cref="IDiffusionFamily.Predict"/>): noisy latents (B, C, h, w) float32, timesteps (B) float32 and conditioning to
-/// a prediction (B, C, h, w) of any float dtype.
+/// The denoiser (<see cref="IDiffusionFamily.Predict"/>): noisy latents (B, C, h, w) float32 with what stands beside them, timesteps (B) float32 and
+/// conditioning to a prediction (B, C, h, w) of any float dtype.
 /// </param>
 internal sealed class DenoisingLoss(
     NoiseSchedule schedule, PredictionType type, LossWeighting weighting, Func<Tensor, Tensor, Conditioning, Tensor> predict)
@@ -61,7 +67,8 @@ internal sealed class DenoisingLoss(
         var (noisy, target) = TrainingTarget.Of(schedule, type, latents, noise.to(latents.device), timesteps, extras?.Perturbation?.to(latents.device));
         var weights = new float[timesteps.Length];
         for (var item = 0; item < weights.Length; item++) weights[item] = weighting.Weight((WeightSchedule ?? schedule).Snr(timesteps[item]), type);
-        var prediction = predict(noisy, tensor(timesteps.ToArray(), ScalarType.Float32, latents.device), conditioning).to(ScalarType.Float32);
+        var seen = extras?.Beside is { } beside ? cat([noisy, beside.to(latents.device)], 1) : noisy;
+        var prediction = predict(seen, tensor(timesteps.ToArray(), ScalarType.Float32, latents.device), conditioning).to(ScalarType.Float32);
         var elements = Elements(prediction, target, timesteps, extras?.Masks?.to(latents.device));
         var errors = elements.mean([1, 2, 3]);   // (B)
         if (extras?.Weights is { } own) errors *= tensor(own.ToArray(), device: latents.device);

@@ -11,7 +11,7 @@ internal static class TrajectoryNeeds
     private static readonly string[] Built =
     [
         "batch", "size", "steps", "accumulation", "clip", "prediction", "zero_snr", "precision", "timesteps", "cond_len", "data_period",
-        "adapter", "optimizer", "lr", "schedule", "loss", "validation", "ids", "time_ids", "clip_skip", "resume_at", "max_norm", "ema", "loraplus",
+        "adapter", "optimizer", "lr", "schedule", "loss", "validation", "ids", "time_ids", "clip_skip", "resume_at", "max_norm", "ema", "loraplus", "inpaint",
     ];
 
     private static readonly string[] BuiltLoss = ["snr_gamma", "snr_table", "noise_offset", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss", "debiased",

@@ -102,6 +102,7 @@ internal sealed class TrajectoryRun : IDisposable
         {
             Weights = Weights(timesteps.Length),
             Masks = GoldenTraining.Section(loss, "mask").ValueKind == JsonValueKind.Object ? Masks(m) : null,
+            Beside = GoldenTraining.Flag(config, "inpaint") ? Beside(m) : null,
             Perturbation = gamma == 0 ? null : gamma * Formula.Noise($"perturbation.{m}", latentShape, DataSeed),
         });
     }
@@ -262,6 +263,9 @@ internal sealed class TrajectoryRun : IDisposable
         var masks = Rectangles(m);
         return cat([LossMask.Area(masks, height, width), LossMask.Corner(masks, height, width)], 1);
     }
+
+    /// <summary>What an inpainting denoiser sees behind the noisy latents: the hole, and the latents of the picture without it.</summary>
+    private Tensor Beside(long m) => cat([LossMask.Corner(Rectangles(m), latentShape[2], latentShape[3]), Formula.Noise($"masked_latents.{m}", latentShape, DataSeed)], 1);
 
     /// <summary>Pixels of the pictures: the grey of each one's rectangle inside it, 0 outside.</summary>
     private Tensor Rectangles(long m)
