@@ -1,6 +1,5 @@
 using LowRank.Adapters;
 using LowRank.Recipes;
-using LowRank.Testing;
 using LowRank.Training;
 
 namespace LowRank.Tests.Recipes;
