@@ -63,7 +63,7 @@ public static class TrainLora
         var parameters = TrainedParts.Parameters(options, family, adapter);
         using var optimizer = training.MakeOptimizer(parameters);
         using var average = training.MakeAverage(parameters);
-        loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average) { LimitNorms = WeightNorms.By(adapter, options.Adapter), Absent = adapter.TakeAbsent };
+        loop = new TrainingLoop(optimizer, training.MakeSchedule(), training.LoopOptions(training.Steps), average) { LimitNorms = WeightNorms.By(adapter, options.Adapter), Absent = adapter.TakeAbsent };
         previews.Weights = Weights;
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
