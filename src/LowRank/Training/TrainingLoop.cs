@@ -21,7 +21,11 @@ internal readonly record struct LoopPosition(long Step = 0, long MicroBatches = 
 /// <param name="GradientNorm">Over all parameters together, before clipping.</param>
 /// <param name="LearningRates">One a parameter group, schedule included.</param>
 /// <param name="Norms">What limiting the norms of layers did; null where they are not limited.</param>
-internal sealed record StepResult(IReadOnlyList<double> Losses, double GradientNorm, IReadOnlyList<double> LearningRates, LimitedNorms? Norms = null);
+internal sealed record StepResult(IReadOnlyList<double> Losses, double GradientNorm, IReadOnlyList<double> LearningRates, LimitedNorms? Norms = null)
+{
+    /// <summary>Every picture of the step; empty where the loss says nothing of them.</summary>
+    public IReadOnlyList<PictureUse> Uses { get; init; } = [];
+}
 
 /// <summary>
 /// The loop of every training: micro-batches, mean gradient, norm, clip, update, and round again. Knows no model and no file:
@@ -92,6 +96,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
                 ScaledModules = result.Norms?.Scaled,
                 Seconds = watch.Elapsed.TotalSeconds,
                 MemoryBytes = Environment.WorkingSet,
+                Uses = result.Uses,
             });
             between(Position.Step);
         }
@@ -103,7 +108,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
     public StepResult Step(Func<long, MicroBatchLoss> score)
     {
         using var scope = NewDisposeScope();
-        var (losses, items, broken) = (new List<double>(), new List<string>(), new List<string>());
+        var (losses, items, broken, uses) = (new List<double>(), new List<string>(), new List<string>(), new List<PictureUse>());
         for (var micro = 0; micro < options.Accumulation; micro++)
         {
             using var inner = NewDisposeScope();   // a graph is freed before the next one is built
@@ -111,6 +116,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
             (scored.Loss / options.Accumulation).backward();
             losses.Add(scored.Loss.item<float>());
             items.AddRange(scored.Items);
+            uses.AddRange(scored.Uses ?? []);
             broken.AddRange(scored.Items.Where((_, item) => !float.IsFinite(scored.PerItem[item])));
         }
         var norm = Parameters.GradientNorm();
@@ -128,7 +134,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
         average?.Update(Position.Step + 1);
         Position = new LoopPosition(Position.Step + 1, Position.MicroBatches + options.Accumulation,
             AverageDecay * Position.LossAverage + (1 - AverageDecay) * losses.Average());
-        return new StepResult(losses, norm, rates, norms);
+        return new StepResult(losses, norm, rates, norms) { Uses = uses };
     }
 
     /// <summary>Other values in a tensor for a while. Does nothing where there are none.</summary>
