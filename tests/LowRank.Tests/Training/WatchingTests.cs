@@ -13,8 +13,8 @@ public sealed class WatchingTests
         var (schedule, noise) = (new NoiseSchedule(new NoiseScheduleOptions()), ones(2, 4, 8, 8));
         using var conditioning = new Conditioning { Hidden = zeros(2, 7, 8) };
         var loss = new DenoisingLoss(schedule, PredictionType.Epsilon, new LossWeighting { MinSnrGamma = 0.1 }, (noisy, _, _) => zeros_like(noisy));
-        var scored = loss.Of(zeros(2, 4, 8, 8), conditioning, noise, [10, 500], ["a", "b"], new BatchExtras { Weights = [0.5f, 1] });
-        Assert.Equal([("a", 10L, 1f), ("b", 500L, 1f)], scored.Uses!.Select(use => (use.Picture, use.Timestep, use.Error)));
+        var scored = loss.Of(zeros(2, 4, 8, 8), conditioning, noise, [10, 300], ["a", "b"], new BatchExtras { Weights = [0.5f, 1] });
+        Assert.Equal([("a", 10L, 1f), ("b", 300L, 1f)], scored.Uses!.Select(use => (use.Picture, use.Timestep, use.Error)));
         Assert.All(scored.PerItem, weighted => Assert.True(weighted < 0.9f));
     }
 
