@@ -103,11 +103,12 @@ internal sealed class DenoisingStep(IRunOptions options, IDiffusionFamily family
         var batch = next();
         Drawn = batch.Plan.State;
         var drawn = noise.Draw(batch.Latents);
-        return loss.Of(batch.Latents, batch.Conditioning, drawn.Noise, drawn.Timesteps, batch.Names, new BatchExtras
+        var scored = loss.Of(batch.Latents, batch.Conditioning, drawn.Noise, drawn.Timesteps, batch.Names, new BatchExtras
         {
             Perturbation = drawn.Perturbation,
             Masks = batch.Masks,
             Weights = options.Loss.ItemWeights([.. batch.Sets.Select(set => set.LossWeight)], [.. batch.Sets.Select(set => set.Prior)]),
         });
+        return scored with { Uses = [.. scored.Uses!.Zip(batch.Plan.Samples, (use, sample) => use.Of(sample.Image.Name))] };
     }
 }

@@ -25,7 +25,11 @@ internal readonly record struct LoopPosition(long Step = 0, long MicroBatches = 
 /// <param name="LearningRates">One a parameter group, schedule included.</param>
 /// <param name="Norms">What limiting the norms of layers did; null where they are not limited.</param>
 /// <param name="LeftOut">Nothing moved and the step does not count: the scaled gradient was no number.</param>
-internal sealed record StepResult(IReadOnlyList<double> Losses, double GradientNorm, IReadOnlyList<double> LearningRates, LimitedNorms? Norms = null, bool LeftOut = false);
+internal sealed record StepResult(IReadOnlyList<double> Losses, double GradientNorm, IReadOnlyList<double> LearningRates, LimitedNorms? Norms = null, bool LeftOut = false)
+{
+    /// <summary>Every picture of the step; empty where the loss says nothing of them.</summary>
+    public IReadOnlyList<PictureUse> Uses { get; init; } = [];
+}
 
 /// <summary>
 /// The loop of every training: micro-batches, mean gradient, norm, clip, update, and round again. Knows no model and no file:
@@ -101,6 +105,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
                 ScaledModules = result.Norms?.Scaled,
                 Seconds = watch.Elapsed.TotalSeconds,
                 MemoryBytes = Environment.WorkingSet,
+                Uses = result.Uses,
             });
             between(Position.Step);
         }
@@ -113,7 +118,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
     {
         using var scope = NewDisposeScope();
         var scale = options.LossScale is { } rule ? Position.Scale ?? new LossScale(rule.First) : (LossScale?)null;
-        var (losses, items, broken) = (new List<double>(), new List<string>(), new List<string>());
+        var (losses, items, broken, uses) = (new List<double>(), new List<string>(), new List<string>(), new List<PictureUse>());
         for (var micro = 0; micro < options.Accumulation; micro++)
         {
             using var inner = NewDisposeScope();   // a graph is freed before the next one is built
@@ -121,6 +126,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
             (scored.Loss * (scale?.Factor ?? 1) / options.Accumulation).backward();
             losses.Add(scored.Loss.item<float>());
             items.AddRange(scored.Items);
+            uses.AddRange(scored.Uses ?? []);
             broken.AddRange(scored.Items.Where((_, item) => !float.IsFinite(scored.PerItem[item])));
         }
         if (scale is { } factor) Parameters.ScaleGradients(1 / factor.Factor);
@@ -142,7 +148,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
         Parameters.ClearGradients();
         average?.Update(Position.Step + 1);
         Position = new LoopPosition(Position.Step + 1, after, AverageDecay * Position.LossAverage + (1 - AverageDecay) * losses.Average(), scale?.After(options.LossScale!));
-        return new StepResult(losses, norm, rates, norms);
+        return new StepResult(losses, norm, rates, norms) { Uses = uses };
     }
 
     /// <summary>Other values in a tensor for a while. Does nothing where there are none.</summary>
