@@ -58,7 +58,7 @@ public static class TrainTextualInversion
         // loop
         using var optimizer = training.MakeOptimizer(TrainedParameters.Of(tokens, new ParameterGroup(training.LearningRate, training.WeightDecay)));
         var schedule = training.MakeSchedule();
-        var loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm));
+        var loop = new TrainingLoop(optimizer, schedule, training.LoopOptions(training.Steps));
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => true));

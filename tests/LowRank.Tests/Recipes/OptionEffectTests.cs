@@ -127,6 +127,8 @@ public sealed class OptionEffectTests : IDisposable
         ("training.ema_power", "0.2", [Average, Power]),
         ("training.ema_min_decay", "0.5", [Average]),
         ("training.ema_start", "2", [Average]),
+        ("training.loss_scale", "3", []),   // no power of two, so that the bits show it
+        ("training.loss_scale_growth_interval", "1", ["training.loss_scale=1e38"]),
         ("training.max_gradient_norm", "0.0001", ["training.optimizer='sgd'"]),
         ("training.precision", "\"bf16\"", []),
         ("training.clip_skip", "2", []),
