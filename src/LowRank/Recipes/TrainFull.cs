@@ -50,7 +50,7 @@ public static class TrainFull
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
-        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options), run);
+        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options), run) { Holes = HoleMaking.Of(options, streams) };
         encoded.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, adapter: null, run);
         var before = previews.Draw(strength: 0, cancellation);
@@ -58,7 +58,7 @@ public static class TrainFull
         // loop
         using var optimizer = training.MakeOptimizer(trained.Parameters);
         using var average = training.MakeAverage(trained.Parameters);
-        loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average);
+        loop = new TrainingLoop(optimizer, training.MakeSchedule(), training.LoopOptions(training.Steps), average);
         previews.Weights = Weights;
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);

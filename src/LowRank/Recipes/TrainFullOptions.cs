@@ -23,6 +23,9 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>Folders of pictures.</summary>
     public required IReadOnlyList<DataSetOptions> Data { get; init; }
 
+    /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
+    public InpaintingOptions? Inpainting { get; init; }
+
     /// <summary>What of the model learns.</summary>
     public FullOptions Full { get; init; } = new();
 

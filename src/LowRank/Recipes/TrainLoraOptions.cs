@@ -25,6 +25,9 @@ public sealed record TrainLoraOptions : IRunOptions
     /// <summary>Folders of pictures.</summary>
     public required IReadOnlyList<DataSetOptions> Data { get; init; }
 
+    /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
+    public InpaintingOptions? Inpainting { get; init; }
+
     /// <summary>What is attached to the model.</summary>
     public AdapterOptions Adapter { get; init; } = new();
 
