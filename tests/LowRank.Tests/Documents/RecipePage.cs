@@ -45,11 +45,12 @@ internal static partial class RecipePage
             ["data"] = new() { ["folder"] = "\"pictures\"" },
         };
         var given = keys.ToList();
-        if (withTokens || given.Exists(item => IsOfTokens(section, item.Key)) || given.Exists(item => item is { Key: "method", Value: not "\"lora\"" }))
+        if (withTokens || given.Exists(item => IsOfTokens(section, item.Key)) || given.Exists(item => item is { Key: "method", Value: not ("\"lora\"" or "\"dreambooth\"") }))
         {
             values[""]["method"] = "\"pivotal\"";
             values["tokens"] = new() { ["token"] = "\"<s1>\"" };
         }
+        if (section == "prior") values[section] = new() { ["prompt"] = "\"a dog\"", ["folder"] = "\"class\"" };
         if (section == "training.rates") values[section] = new() { ["pattern"] = "\"unet:**\"" };
         if (section == "adapter.overrides") values[section] = new() { ["pattern"] = "\"attention\"", ["rank"] = "2" };
         if (!values.TryGetValue(section, out var own)) values[section] = own = [];
