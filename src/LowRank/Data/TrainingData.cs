@@ -33,7 +33,16 @@ internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataRep
         if (problems.Count > 0) throw new DatasetException(string.Join('\n', problems));
         RepeatForDrawn(scans);
         BalancePriors(scans);
-        return new TrainingData([.. scans.SelectMany(scan => scan.Images)], new DataReport([.. scans.Select(scan => scan.Report)]));
+        return new TrainingData(Named([.. scans.SelectMany(scan => scan.Images)], sets), new DataReport([.. scans.Select(scan => scan.Report)]));
+    }
+
+    /// <summary>Gives pictures the names that logs have: short, the same wherever the folders lie, and no two alike.</summary>
+    private static IReadOnlyList<TrainingImage> Named(IReadOnlyList<TrainingImage> images, IReadOnlyList<DataSetOptions> sets)
+    {
+        var folders = sets.Select(set => Path.TrimEndingDirectorySeparator(Path.GetFullPath(set.Folder))).ToList();
+        var root = folders[0];
+        while (Path.GetDirectoryName(root) is { } parent && folders.Exists(folder => folder != root && !folder.StartsWith(root + Path.DirectorySeparatorChar, StringComparison.Ordinal))) root = parent;
+        return [.. images.Select(image => image with { Name = Path.GetRelativePath(root, image.Path).Replace('\\', '/') })];
     }
 
     /// <summary>Repeats the other pictures until they are as many as the prior pictures that were drawn for them: those took time, and all of them are to be used.</summary>

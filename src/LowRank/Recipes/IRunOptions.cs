@@ -15,6 +15,10 @@ internal interface IRunOptions
     string Output { get; }
     long Seed { get; }
     IReadOnlyList<DataSetOptions> Data { get; }
+
+    /// <summary>Holes of an inpainting model's training; null for other models.</summary>
+    InpaintingOptions? Inpainting => null;
+
     TrainingOptions Training { get; }
     LossOptions Loss { get; }
 
@@ -86,6 +90,7 @@ internal static class RunOptions
             foreach (var problem in options.Data[i].Validate()) yield return $"data[{i}].{problem}";
         }
         foreach (var problem in options.Prior?.Validate() ?? []) yield return "prior." + problem;
+        foreach (var problem in options.Inpainting?.Validate() ?? []) yield return "inpainting." + problem;
         foreach (var problem in own) yield return problem;
         foreach (var problem in options.Training.Validate()) yield return "training." + problem;
         foreach (var problem in options.Loss.Validate()) yield return "loss." + problem;
@@ -143,9 +148,12 @@ internal static class RunOptions
         var (usual, priors) = (new LossOptions(), options.Data.Count(set => set.Prior));
         if (priors > 0 && priors == options.Data.Count) yield return "data: every set has prior = true; add one with the pictures to learn";
         if (priors == 0 && options.Prior is null && (options.Loss.PriorLossWeight, options.Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without prior pictures: [prior], or a [[data]] table with prior = true";
-        if (options.Data.All(set => set.Mask == MaskSource.None) && (options.Loss.UnmaskedWeight, options.Loss.NormalizeMaskedAreaLoss, options.Loss.MaskTemperature) != (usual.UnmaskedWeight, usual.NormalizeMaskedAreaLoss, usual.MaskTemperature))
+        var masksAreHoles = options.Inpainting is { Holes: HoleSource.Masks };
+        var noMasks = options.Data.All(set => set.Mask == MaskSource.None);
+        if (masksAreHoles && noMasks) yield return "inpainting.holes: masks; there are none: set mask = \"alpha\", \"sidecar\" or \"folder\" in a [[data]] table";
+        if ((masksAreHoles || noMasks) && (options.Loss.UnmaskedWeight, options.Loss.NormalizeMaskedAreaLoss, options.Loss.MaskTemperature) != (usual.UnmaskedWeight, usual.NormalizeMaskedAreaLoss, usual.MaskTemperature))
         {
-            yield return "loss.unmasked_weight, loss.normalize_masked_area_loss, loss.mask_temperature: do nothing without a [[data]] table with a mask";
+            yield return "loss.unmasked_weight, loss.normalize_masked_area_loss, loss.mask_temperature: do nothing " + (masksAreHoles ? "with inpainting.holes = \"masks\": masks are holes then" : "without a [[data]] table with a mask");
         }
         if (options.Loss.PriorRule == PriorRule.TwoMeans && options.Training.BatchSize % 2 == 1)
         {

@@ -40,12 +40,11 @@ internal static class PriorPictures
         adapter?.Detach();
         try
         {
-            var generator = new ImageGenerator(family, SamplerCatalog.Create(prior.Sampler, family.Schedule));
             var done = prior.Count - missing.Count;
             foreach (var picture in missing)
             {
                 cancellation.ThrowIfCancellationRequested();
-                WholeFile.Write(PathOf(prior, picture), ImageFile.EncodePng(DrawOne(generator, note, prior.Seed + picture, cancellation)));
+                WholeFile.Write(PathOf(prior, picture), ImageFile.EncodePng(DrawOne(family, note, prior.Seed + picture, cancellation)));
                 events.Report(new PriorDrawn(++done, prior.Count, prior.Folder));
             }
         }
@@ -76,10 +75,13 @@ internal static class PriorPictures
     /// <summary>As large as the pictures to learn.</summary>
     private static int SideOf(IRunOptions options, IDiffusionFamily family) => options.Data.Max(set => set.Resolution) ?? family.DefaultSize;
 
-    private static RgbImage DrawOne(ImageGenerator generator, PriorNote note, long seed, CancellationToken cancellation)
+    /// <summary>An inpainting model is given a picture that is all hole.</summary>
+    private static RgbImage DrawOne(IDiffusionFamily family, PriorNote note, long seed, CancellationToken cancellation)
     {
         using var scope = NewDisposeScope();
         using var streams = new RandomStreams(seed);
+        var generator = new ImageGenerator(family, SamplerCatalog.Create(note.Sampler, family.Schedule));
+        var inpaints = family.DenoiserChannels != family.LatentChannels;
         var latents = generator.Latents(new GenerationRequest
         {
             Prompts = [note.Prompt],
@@ -88,6 +90,8 @@ internal static class PriorPictures
             Width = note.Side,
             Steps = note.Steps,
             Guidance = new Guidance(note.Guidance),
+            Image = inpaints ? zeros(1, 3, note.Side, note.Side) : null,
+            Mask = inpaints ? ones(1, 1, note.Side, note.Side) : null,
             SkippedLayers = note.ClipSkip - 1,
             NegativeSkippedLayers = note.ClipSkip - 1,
         }, streams["preview"], cancellation);

@@ -55,7 +55,7 @@ public static class TrainLora
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
-        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options), run);
+        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options), run) { Holes = HoleMaking.Of(options, streams) };
         encoded.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, adapter, run);
         var before = previews.Draw(strength: 0, cancellation);
@@ -64,7 +64,7 @@ public static class TrainLora
         var parameters = TrainedParts.Parameters(options, family, adapter);
         using var optimizer = training.MakeOptimizer(parameters);
         using var average = training.MakeAverage(parameters);
-        loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average) { LimitNorms = WeightNorms.By(adapter, options.Adapter), Absent = adapter.TakeAbsent };
+        loop = new TrainingLoop(optimizer, training.MakeSchedule(), training.LoopOptions(training.Steps), average) { LimitNorms = WeightNorms.By(adapter, options.Adapter), Absent = adapter.TakeAbsent };
         previews.Weights = Weights;
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
@@ -104,11 +104,13 @@ internal sealed class DenoisingStep(IRunOptions options, IDiffusionFamily family
         var batch = next();
         Drawn = batch.Plan.State;
         var drawn = noise.Draw(batch.Latents);
-        return loss.Of(batch.Latents, batch.Conditioning, drawn.Noise, drawn.Timesteps, batch.Names, new BatchExtras
+        var scored = loss.Of(batch.Latents, batch.Conditioning, drawn.Noise, drawn.Timesteps, batch.Names, new BatchExtras
         {
             Perturbation = drawn.Perturbation,
+            Beside = batch.Beside,
             Masks = batch.Masks,
             Weights = options.Loss.ItemWeights([.. batch.Sets.Select(set => set.LossWeight)], [.. batch.Sets.Select(set => set.Prior)]),
         });
+        return scored with { Uses = [.. scored.Uses!.Zip(batch.Plan.Samples, (use, sample) => use.Of(sample.Image.Name))] };
     }
 }

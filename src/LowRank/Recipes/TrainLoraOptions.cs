@@ -28,6 +28,9 @@ public sealed record TrainLoraOptions : IRunOptions
     /// <summary>Prior pictures that the base draws before training. Unset: none.</summary>
     public PriorOptions? Prior { get; init; }
 
+    /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
+    public InpaintingOptions? Inpainting { get; init; }
+
     /// <summary>What is attached to the model.</summary>
     public AdapterOptions Adapter { get; init; } = new();
 

@@ -36,6 +36,9 @@ public sealed record TrainPivotalOptions : IRunOptions
     /// <summary>Prior pictures that the base draws before training. Unset: none.</summary>
     public PriorOptions? Prior { get; init; }
 
+    /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
+    public InpaintingOptions? Inpainting { get; init; }
+
     /// <summary>The words to learn.</summary>
     public required IReadOnlyList<LearnedTokenOptions> Tokens { get; init; }
 

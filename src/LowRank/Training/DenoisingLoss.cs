@@ -7,7 +7,11 @@ namespace LowRank.Training;
 /// <param name="Loss">() float32, attached to the graph: the mean over the items.</param>
 /// <param name="PerItem">Each item's part, weighted as in the loss.</param>
 /// <param name="Items">What the items are called, for messages: the pictures' paths.</param>
-internal readonly record struct MicroBatchLoss(Tensor Loss, IReadOnlyList<float> PerItem, IReadOnlyList<string> Items);
+internal readonly record struct MicroBatchLoss(Tensor Loss, IReadOnlyList<float> PerItem, IReadOnlyList<string> Items)
+{
+    /// <summary>Each picture with its timestep and its error before any weight; for those who watch the run. Null where nothing is said of them.</summary>
+    public IReadOnlyList<PictureUse>? Uses { get; init; }
+}
 
 /// <summary>What some trainings give beside latents, conditioning and noise. Nothing set: the plain case. The tensors stay the caller's.</summary>
 internal sealed record BatchExtras
@@ -71,10 +75,12 @@ internal sealed class DenoisingLoss(
         var prediction = predict(seen, tensor(timesteps.ToArray(), ScalarType.Float32, latents.device), conditioning).to(ScalarType.Float32);
         var elements = Elements(prediction, target, timesteps, extras?.Masks?.to(latents.device));
         var errors = elements.mean([1, 2, 3]);   // (B)
-        if (extras?.Weights is { } own) errors *= tensor(own.ToArray(), device: latents.device);
-        var weighted = errors * tensor(weights, device: latents.device);
-        var perItem = weighted.detach().cpu().data<float>().ToArray();
-        return new MicroBatchLoss(weighted.mean().MoveToOuterDisposeScope(), perItem, items);
+        var own = extras?.Weights is { } given ? errors * tensor(given.ToArray(), device: latents.device) : errors;
+        var weighted = own * tensor(weights, device: latents.device);
+        var values = stack([weighted.detach(), errors.detach()]).cpu().data<float>().ToArray();   // (2, B): one wait for the device
+        var uses = new PictureUse[weights.Length];
+        for (var item = 0; item < uses.Length; item++) uses[item] = new PictureUse(items[item], timesteps[item], values[weights.Length + item]);
+        return new MicroBatchLoss(weighted.mean().MoveToOuterDisposeScope(), values[..weights.Length], items) { Uses = uses };
     }
 
     private Tensor Elements(Tensor prediction, Tensor target, ReadOnlySpan<long> timesteps, Tensor? masks)

@@ -141,7 +141,12 @@ internal sealed class TrainedParameters
     public void ClipGradients(double norm, double limit)
     {
         var factor = limit / (norm + 1e-6);
-        if (factor >= 1) return;
+        if (factor < 1) ScaleGradients(factor);
+    }
+
+    /// <summary>Multiplies every gradient.</summary>
+    public void ScaleGradients(double factor)
+    {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         Gradients.mul_((float)factor);

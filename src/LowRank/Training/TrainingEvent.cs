@@ -104,6 +104,9 @@ public sealed class StepFinished : TrainingEvent
 
     /// <summary>Resident memory of the process after it.</summary>
     public required long MemoryBytes { get; init; }
+
+    /// <summary>Its pictures, in the order of the micro-batches. Empty in the logs of versions that did not keep them.</summary>
+    public IReadOnlyList<PictureUse> Uses { get; init; } = [];
 }
 
 /// <summary>A preview was generated.</summary>

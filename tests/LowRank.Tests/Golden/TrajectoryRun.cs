@@ -265,7 +265,7 @@ internal sealed class TrajectoryRun : IDisposable
     }
 
     /// <summary>What an inpainting denoiser sees behind the noisy latents: the hole, and the latents of the picture without it.</summary>
-    private Tensor Beside(long m) => cat([LossMask.Corner(Rectangles(m), latentShape[2], latentShape[3]), Formula.Noise($"masked_latents.{m}", latentShape, DataSeed)], 1);
+    private Tensor Beside(long m) => cat([InpaintingInput.Shrink(InpaintingInput.Hole(Rectangles(m)), 8), Formula.Noise($"masked_latents.{m}", latentShape, DataSeed)], 1);
 
     /// <summary>Pixels of the pictures: the grey of each one's rectangle inside it, 0 outside.</summary>
     private Tensor Rectangles(long m)

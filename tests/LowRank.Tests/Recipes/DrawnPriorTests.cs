@@ -91,7 +91,8 @@ public sealed class DrawnPriorTests : IDisposable
     public void Pictures_of_another_making_are_not_mixed_with_these()
     {
         TinyRun.Train(Options);
-        var files = Directory.GetFiles(Folder).Select(File.ReadAllBytes).ToList();
+        List<byte[]> Pictures() => [.. Directory.GetFiles(Folder, "*.png").Order(StringComparer.Ordinal).Select(File.ReadAllBytes)];
+        var files = Pictures();
         var (model, sd2) = (Hash(TinyRun.Model), Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v"));
         void Refused(string message, TrainLoraOptions options) => Assert.Equal(message.ReplaceLineEndings("\n"),
             Assert.Throws<DatasetException>(() => TinyRun.Train(options with { Output = run.Path("other") })).Message);
@@ -113,7 +114,7 @@ public sealed class DrawnPriorTests : IDisposable
               found       00007.png, and no drawn.toml that says what drew it
               try         another prior.folder; pictures of your own go into a [[data]] table with prior = true
             """, Options);
-        Assert.Equal(files.Take(3), Directory.GetFiles(Folder).Select(File.ReadAllBytes));
+        Assert.Equal(files, Pictures());
 
         static string Hash(string model) => ModelIdentity.HashOf(model, "scheduler", "tokenizer", "tokenizer_2", "vae", "unet", "text_encoder");
     }
@@ -150,6 +151,19 @@ public sealed class DrawnPriorTests : IDisposable
         var result = TinyRun.Train(Options);
         Assert.Contains("folder = \"class\"", InspectAdapter.Run(result.Adapter).Metadata["lowrank.options"], StringComparison.Ordinal);
         Assert.DoesNotContain(Folder, string.Join('\n', InspectAdapter.Run(result.Adapter).Metadata.Values), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_inpainting_model_draws_them_in_a_hole_as_large_as_the_picture()
+    {
+        var model = Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines", "sd1-inpaint");
+        Assert.True(TinyRun.Train(Options with { Model = model, Inpainting = new InpaintingOptions() }).Finished);
+        var (grey, white) = (run.Path("grey.png"), run.Path("white.png"));
+        var size = ImageFile.Read(Path.Combine(Folder, "00007.png")).Size;
+        ImageFile.WritePng(grey, new RgbImage(size, [.. Enumerable.Repeat((byte)90, size.Width * size.Height * 3)]));
+        ImageFile.WritePng(white, new RgbImage(size, [.. Enumerable.Repeat((byte)255, size.Width * size.Height * 3)]));
+        var made = Generate.Run(new GenerateOptions { Model = model, Prompt = "a dog", Steps = 2, Seed = 7, Image = grey, Mask = white, NoiseStrength = 1, Output = run.Path("made") }, cancellation: TestContext.Current.CancellationToken);
+        Assert.Equal(ImageFile.Read(made.Pictures[0]).Pixels, ImageFile.Read(Path.Combine(Folder, "00007.png")).Pixels);
     }
 
     [Fact]

@@ -17,6 +17,8 @@ public sealed class OptionEffectTests : IDisposable
     private const string Override = "adapter.overrides=[{pattern = '**.to_q', rank = 1}]";
 
     private static readonly string PredictsV = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v")}'";
+    private static readonly string Inpaints = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd1-inpaint")}'";
+    private const string Holes = "inpainting.full_holes=0";
     private const string Text = "text_encoder.learning_rate=0.01";
     private static readonly string Xl = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sdxl")}'";
 
@@ -60,6 +62,13 @@ public sealed class OptionEffectTests : IDisposable
         ("prior.sampler", "\"euler\"", Drawn),
         ("prior.steps", "2", Drawn),
         ("prior.guidance", "2", Drawn),
+        ("inpainting.holes", "\"masks\"", [Inpaints, "inpainting.ellipses=0.5", "data[0].mask='sidecar'"]),
+        ("inpainting.full_holes", "1", [Inpaints, Holes]),
+        ("inpainting.min_shapes", "4", [Inpaints, Holes]),
+        ("inpainting.max_shapes", "1", [Inpaints, Holes]),
+        ("inpainting.min_size", "0.5", [Inpaints, Holes]),
+        ("inpainting.max_size", "0.2", [Inpaints, Holes]),
+        ("inpainting.ellipses", "1", [Inpaints, Holes]),
         ("adapter.rank", "3", []),
         ("adapter.alpha", "1", []),
         ("adapter.conv_rank", "1", ["adapter.targets=[\"all\"]"]),
@@ -126,6 +135,8 @@ public sealed class OptionEffectTests : IDisposable
         ("training.ema_power", "0.2", [Average, Power]),
         ("training.ema_min_decay", "0.5", [Average]),
         ("training.ema_start", "2", [Average]),
+        ("training.loss_scale", "3", []),   // no power of two, so that the bits show it
+        ("training.loss_scale_growth_interval", "1", ["training.loss_scale=1e38"]),
         ("training.max_gradient_norm", "0.0001", ["training.optimizer='sgd'"]),
         ("training.precision", "\"bf16\"", []),
         ("training.clip_skip", "2", []),
