@@ -31,6 +31,15 @@ internal interface IRunOptions
     NoiseOptions Noise { get; }
     PreviewOptions Preview { get; }
 
+    /// <summary>Whether what text encoders make of a text changes from step to step.</summary>
+    bool TextEncodersLearn => TextEncoder is not null;
+
+    /// <summary>Whether the result is a whole model, in a folder, instead of an adapter.</summary>
+    bool MakesModel => false;
+
+    /// <summary>Whether every save writes the result as it is then; if not, only what a resume needs.</summary>
+    bool SavesResult => true;
+
     /// <summary>Updates of the whole run, all phases together.</summary>
     int TotalSteps { get; }
 

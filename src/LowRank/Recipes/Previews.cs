@@ -94,8 +94,8 @@ internal sealed class Previews
         NegativeSkippedLayers = options.Training.ClipSkip - 1,
     };
 
-    /// <summary>What training does not need: the autoencoder, and text encoders, unless an adapter learns on them.</summary>
-    private IEnumerable<string> Unused() => options.TextEncoder is null ? family.ComponentNames.Skip(1).Append("vae") : ["vae"];
+    /// <summary>What training does not need: the autoencoder, and text encoders, unless they learn.</summary>
+    private IEnumerable<string> Unused() => !options.TextEncodersLearn ? family.ComponentNames.Skip(1).Append("vae") : ["vae"];
 
     /// <summary>A stop while drawing is none of the run's: the step is made, and the loop will see it too.</summary>
     private bool WriteSheet(string path, IReadOnlyList<RgbImage> before, CancellationToken cancellation)

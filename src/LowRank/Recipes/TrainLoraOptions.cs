@@ -87,12 +87,14 @@ public enum TrainingMethod
 {
     /// <summary>Low-rank adaptation (Hu et al. 2021) of the denoiser, and of the text encoders where <see cref="TrainLoraOptions.TextEncoder"/> is set.</summary>
     Lora,
-    /// <summary>The same with something that preserves the subject's class (Ruiz et al. 2023), without which it is refused: prior pictures, or a teacher.</summary>
-    Dreambooth,
     /// <summary>New words for what the pictures show (Gal et al. 2022): only their vectors are learned.</summary>
     TextualInversion,
     /// <summary>New words first, then a LoRA around them (Roich et al. 2021).</summary>
     Pivotal,
+    /// <summary>Whole parts of the model: every weight of them.</summary>
+    Full,
+    /// <summary>A LoRA with something that preserves the subject's class (Ruiz et al. 2023), without which it is refused: prior pictures, or a teacher.</summary>
+    Dreambooth,
 }
 
 /// <summary>Pictures made while training: the recipe's <c>[preview]</c>. Same seeds every time, so that they can be compared.</summary>

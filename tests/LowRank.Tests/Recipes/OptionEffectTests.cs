@@ -198,6 +198,9 @@ public sealed class OptionEffectTests : IDisposable
         ("inversion.warmup_steps", "1", []),
         ("inversion.weight_decay", "0.5", []),
         ("inversion.tuning_learning_rate", "0.01", []),
+        ("full.parts", "['text_encoder']", []),
+        ("full.text_encoder_learning_rate", "0.02", ["full.parts=['unet', 'text_encoder']"]),
+        ("save.intermediate", "true", []),
         ("embeddings.format", "\"diffusers\"", []),
         ("embeddings.precision", "\"fp16\"", []),
     ];
@@ -228,7 +231,7 @@ public sealed class OptionEffectTests : IDisposable
         var set = key.Replace("data.", "data[0].", StringComparison.Ordinal).Replace("overrides.", "overrides[0].", StringComparison.Ordinal).Replace("rates.", "rates[0].", StringComparison.Ordinal).Replace("tokens.", "tokens[0].", StringComparison.Ordinal);
         with = [.. with.Select(setting => setting.Replace("{0}", run.Path("after"), StringComparison.Ordinal))];
         var row = RecipePage.Rows.Single(row => row.Path == key);
-        var method = RecipePage.IsOfTokens(row.Section, row.Key) ? TrainingMethod.Pivotal : TrainingMethod.Lora;
+        var method = RecipePage.MethodOf(row.Section, row.Key) switch { "pivotal" => TrainingMethod.Pivotal, "full" => TrainingMethod.Full, _ => TrainingMethod.Lora };
         var before = Left(method, "before", with);
         var after = Left(method, "after", [.. with, $"{set}={value.Replace("{0}", run.Path("after"), StringComparison.Ordinal)}"]);
         Assert.NotEqual(before, after);
@@ -250,8 +253,7 @@ public sealed class OptionEffectTests : IDisposable
             output = '{output}'
             [[data]]
             folder = '{run.Pictures}'
-            [adapter]
-            rank = 2
+            {(method == TrainingMethod.Full ? "" : "[adapter]\nrank = 2")}
             [training]
             steps = 4
             batch_size = 2
@@ -261,6 +263,7 @@ public sealed class OptionEffectTests : IDisposable
             steps = 1
             """);
         if (method == TrainingMethod.Lora) TinyRun.Train(TrainLoraOptions.Read(recipe, settings));
+        else if (method == TrainingMethod.Full) TrainFull.Run(TrainFullOptions.Read(recipe, ["method=full", .. settings]), cancellation: TestContext.Current.CancellationToken);
         else
         {
             File.AppendAllText(recipe, """
