@@ -46,27 +46,31 @@ internal static class TrainCommand
         catch (OperationCanceledException)   // stopped before the first step: while pictures were read, encoded or drawn
         {
             screen.EndLive();
-            return Stopped(screen, line, job.Output, events.SavedStep);
+            return Stopped(screen, line, job.Output, events.SavedStep, job.Saved);
         }
-        if (!result.Finished) return Stopped(screen, line, job.Output, result.Steps);
+        if (!result.Finished) return Stopped(screen, line, job.Output, result.Steps, job.Saved);
         screen.Line(string.Create(CultureInfo.InvariantCulture, $" done in {Words.Duration(result.Seconds)}\n"));
         var adapter = Words.Place(result.Adapter);
-        screen.Row(job.ResultWord, $"{adapter}   {Words.Size(new FileInfo(result.Adapter).Length)}, {job.Readers}");
+        screen.Row(job.ResultWord, $"{adapter}   {Words.Size(SizeOf(result.Adapter))}, {job.Readers}");
         foreach (var file in result.Embeddings) screen.Row("token", $"{Words.Place(file)}   {Words.Size(new FileInfo(file).Length)}");
         if (result.BeforeAfter is { } sheet) screen.Row("look", $"{Words.Place(sheet)}   same prompts and seeds before and after");
         screen.Row("report", Words.Place(result.Report));
-        screen.Command("next", $"lora generate --model {Words.Quoted(job.Model)} --{job.GenerateOption} {Words.Quoted(adapter)} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")} --output pictures");
+        var use = job.GenerateOption is { } option ? $"{Words.Quoted(job.Model)} --{option} {Words.Quoted(adapter)}" : Words.Quoted(adapter);
+        screen.Command("next", $"lora generate --model {use} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")} --output pictures");
         return CommandLine.Done;
     }
 
-    internal static int Stopped(Screen screen, string line, string output, long? savedStep)
+    /// <summary>Of a file, or of all files of a folder.</summary>
+    private static long SizeOf(string path) => Directory.Exists(path) ? Directory.GetFiles(path, "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length) : new FileInfo(path).Length;
+
+    internal static int Stopped(Screen screen, string line, string output, long? savedStep, string saved = TrainingJob.AdapterSaved)
     {
         if (savedStep is null)
         {
             screen.Row("stopped", "before the first step; nothing was made");
             return CommandLine.Interrupted;
         }
-        screen.Row("stopped", $"adapter and state are saved as of step {savedStep}");
+        screen.Row("stopped", $"{saved} saved as of step {savedStep}");
         screen.Command("go on", $"{line} --output {Words.Quoted(Words.Place(output))} --resume");
         return CommandLine.Interrupted;
     }

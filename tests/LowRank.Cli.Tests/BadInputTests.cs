@@ -202,6 +202,27 @@ public sealed class BadInputTests : IDisposable
     }
 
     [Fact]
+    public void An_inpainting_recipe_for_a_model_with_4_channels() => Refuses(
+        """
+        1 problem in the recipe for the model icons-64
+
+        inpainting  Stable Diffusion 1 has 4 input channels and sees no holes: leave the [inpainting] table out, or take an inpainting model, which has 9
+        """, CommandLine.WrongUsage, Train("inpainting.full_holes=0.5"));
+
+    [Fact]
+    public void An_inpainting_model_with_9_channels_without_pictures_and_in_a_recipe_without_holes()
+    {
+        var model = Path.Combine(Fixtures, "models", "pipelines", "sd1-inpaint");
+        Refuses(
+            $"""
+            1 problem in the recipe for the model {model}
+
+            inpainting  not set; Stable Diffusion 1 inpainting has 9 input channels, for pictures with holes: add an [inpainting] table, or take the model it was made from
+            """, CommandLine.WrongUsage, Train($"model={model}"));
+        Refuses("Stable Diffusion 1 inpainting paints in pictures; give a picture and a mask", CommandLine.WrongUsage, Generate(model));
+    }
+
+    [Fact]
     public void Pictures_that_could_not_be_written_are_not_made() => Refuses(
         """
         the output folder cannot be written: FOLDER/recipe.toml/x

@@ -21,6 +21,21 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public void A_full_training_leaves_a_model_that_the_next_command_draws_with()
+    {
+        var recipe = File.ReadAllText(shell.TinyRecipe()).Replace("[adapter]\nrank = 2", "[full]\nparts = [\"text_encoder\"]", StringComparison.Ordinal);
+        shell.Write("recipe.toml", "method = \"full\"\n" + recipe);
+        Assert.Equal(0, shell.Lora("train", shell.Path("recipe.toml")));
+        Assert.Equal("", shell.Errors);
+        var model = shell.Path("run", "model");
+        Assert.Contains(" trained   all of text_encoder: 19 layers, 0.69 M parameters; the model 17.2 MB\n", shell.Output, StringComparison.Ordinal);
+        Assert.Contains($" saved at step 2: {shell.Path("run", "state", "step-000002")}\n", shell.Output, StringComparison.Ordinal);
+        Assert.Contains($" model     {model}   17.4 MB, a diffusers folder (diffusers, ComfyUI, kohya)\n", shell.Output, StringComparison.Ordinal);
+        Assert.Contains($" next      lora generate --model {model} --prompt \"red heart\" --output pictures\n", shell.Output, StringComparison.Ordinal);
+        Assert.Equal(0, shell.Lora("generate", "--model", model, "--prompt", "red heart", "--steps", "1", "--output", shell.Path("pictures")));
+    }
+
+    [Fact]
     public void The_resolved_recipe_runs_again_and_gives_the_same_bytes()
     {
         Assert.Equal(0, shell.Lora("train", shell.TinyRecipe()));

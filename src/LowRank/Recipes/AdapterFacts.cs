@@ -36,8 +36,8 @@ internal static class AdapterFacts
         };
     }
 
-    /// <summary>What a file of learned tokens says of its training.</summary>
-    public static Dictionary<string, string> OfTokens(IRunOptions options, IDiffusionFamily family, long step) => new()
+    /// <summary>What files of learned tokens and of whole models say of their training.</summary>
+    public static Dictionary<string, string> OfRun(IRunOptions options, IDiffusionFamily family, long step) => new()
     {
         ["lowrank.version"] = AdapterMetadata.Version,
         ["lowrank.base"] = $"{options.Model} ({family.Name})",

@@ -15,6 +15,10 @@ internal interface IRunOptions
     string Output { get; }
     long Seed { get; }
     IReadOnlyList<DataSetOptions> Data { get; }
+
+    /// <summary>Holes of an inpainting model's training; null for other models.</summary>
+    InpaintingOptions? Inpainting => null;
+
     TrainingOptions Training { get; }
     LossOptions Loss { get; }
 
@@ -23,6 +27,15 @@ internal interface IRunOptions
 
     NoiseOptions Noise { get; }
     PreviewOptions Preview { get; }
+
+    /// <summary>Whether what text encoders make of a text changes from step to step.</summary>
+    bool TextEncodersLearn => TextEncoder is not null;
+
+    /// <summary>Whether the result is a whole model, in a folder, instead of an adapter.</summary>
+    bool MakesModel => false;
+
+    /// <summary>Whether every save writes the result as it is then; if not, only what a resume needs.</summary>
+    bool SavesResult => true;
 
     /// <summary>Updates of the whole run, all phases together.</summary>
     int TotalSteps { get; }
@@ -82,6 +95,7 @@ internal static class RunOptions
         {
             foreach (var problem in options.Data[i].Validate()) yield return $"data[{i}].{problem}";
         }
+        foreach (var problem in options.Inpainting?.Validate() ?? []) yield return "inpainting." + problem;
         foreach (var problem in own) yield return problem;
         foreach (var problem in options.Training.Validate()) yield return "training." + problem;
         foreach (var problem in options.Loss.Validate()) yield return "loss." + problem;
@@ -139,9 +153,12 @@ internal static class RunOptions
         var (usual, priors) = (new LossOptions(), options.Data.Count(set => set.Prior));
         if (priors > 0 && priors == options.Data.Count) yield return "data: every set has prior = true; add one with the pictures to learn";
         if (priors == 0 && (options.Loss.PriorLossWeight, options.Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without a [[data]] table with prior = true";
-        if (options.Data.All(set => set.Mask == MaskSource.None) && (options.Loss.UnmaskedWeight, options.Loss.NormalizeMaskedAreaLoss, options.Loss.MaskTemperature) != (usual.UnmaskedWeight, usual.NormalizeMaskedAreaLoss, usual.MaskTemperature))
+        var masksAreHoles = options.Inpainting is { Holes: HoleSource.Masks };
+        var noMasks = options.Data.All(set => set.Mask == MaskSource.None);
+        if (masksAreHoles && noMasks) yield return "inpainting.holes: masks; there are none: set mask = \"alpha\", \"sidecar\" or \"folder\" in a [[data]] table";
+        if ((masksAreHoles || noMasks) && (options.Loss.UnmaskedWeight, options.Loss.NormalizeMaskedAreaLoss, options.Loss.MaskTemperature) != (usual.UnmaskedWeight, usual.NormalizeMaskedAreaLoss, usual.MaskTemperature))
         {
-            yield return "loss.unmasked_weight, loss.normalize_masked_area_loss, loss.mask_temperature: do nothing without a [[data]] table with a mask";
+            yield return "loss.unmasked_weight, loss.normalize_masked_area_loss, loss.mask_temperature: do nothing " + (masksAreHoles ? "with inpainting.holes = \"masks\": masks are holes then" : "without a [[data]] table with a mask");
         }
         if (options.Loss.PriorRule == PriorRule.TwoMeans && options.Training.BatchSize % 2 == 1)
         {

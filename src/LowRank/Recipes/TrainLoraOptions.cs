@@ -25,6 +25,9 @@ public sealed record TrainLoraOptions : IRunOptions
     /// <summary>Folders of pictures.</summary>
     public required IReadOnlyList<DataSetOptions> Data { get; init; }
 
+    /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
+    public InpaintingOptions? Inpainting { get; init; }
+
     /// <summary>What is attached to the model.</summary>
     public AdapterOptions Adapter { get; init; } = new();
 
@@ -78,6 +81,8 @@ public enum TrainingMethod
     TextualInversion,
     /// <summary>New words first, then a LoRA around them (Roich et al. 2021).</summary>
     Pivotal,
+    /// <summary>Whole parts of the model: every weight of them.</summary>
+    Full,
 }
 
 /// <summary>Pictures made while training: the recipe's <c>[preview]</c>. Same seeds every time, so that they can be compared.</summary>

@@ -31,6 +31,9 @@ public sealed record TrainTextualInversionOptions : IRunOptions
     /// <summary>Folders of pictures.</summary>
     public required IReadOnlyList<DataSetOptions> Data { get; init; }
 
+    /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
+    public InpaintingOptions? Inpainting { get; init; }
+
     /// <summary>The words to learn.</summary>
     public required IReadOnlyList<LearnedTokenOptions> Tokens { get; init; }
 

@@ -105,7 +105,7 @@ public sealed class PreviewWritten : TrainingEvent
     public string Path { get; }
 }
 
-/// <summary>The adapter was written, and with it the state that a resume needs.</summary>
+/// <summary>The state that a resume needs was written, and with it the adapter, or the model where the recipe asks for it.</summary>
 public sealed class RunSaved : TrainingEvent
 {
     [JsonConstructor]
@@ -114,7 +114,7 @@ public sealed class RunSaved : TrainingEvent
     /// <summary>Updates made so far.</summary>
     public long Step { get; }
 
-    /// <summary>The adapter file.</summary>
+    /// <summary>The adapter's file or the model's folder; where neither was asked for, the folder of the state.</summary>
     public string Path { get; }
 }
 
@@ -128,7 +128,7 @@ public sealed class RunWarning : TrainingEvent
     public string Text { get; }
 }
 
-/// <summary>The run made all its steps and wrote its adapter.</summary>
+/// <summary>The run made all its steps and wrote its result.</summary>
 public sealed class RunFinished : TrainingEvent
 {
     [JsonConstructor]
@@ -137,7 +137,7 @@ public sealed class RunFinished : TrainingEvent
     /// <summary>Updates made.</summary>
     public long Steps { get; }
 
-    /// <summary>The adapter file.</summary>
+    /// <summary>The adapter's file; for methods that train whole models the model's folder.</summary>
     public string Adapter { get; }
 
     /// <summary>Wall time of this run, from its first step.</summary>

@@ -16,6 +16,8 @@ public sealed class OptionEffectTests : IDisposable
     private const string Override = "adapter.overrides=[{pattern = '**.to_q', rank = 1}]";
 
     private static readonly string PredictsV = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v")}'";
+    private static readonly string Inpaints = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd1-inpaint")}'";
+    private const string Holes = "inpainting.full_holes=0";
     private const string Text = "text_encoder.learning_rate=0.01";
     private static readonly string Xl = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sdxl")}'";
 
@@ -52,6 +54,13 @@ public sealed class OptionEffectTests : IDisposable
         ("data.mask", "\"sidecar\"", []),
         ("data.mask_folder", "'{0}/../masks-2'", ["data[0].mask='folder'", "data[0].mask_folder='{0}/../masks'"]),
         ("data.loss_weight", "0.1", ["training.optimizer='sgd'"]),
+        ("inpainting.holes", "\"masks\"", [Inpaints, "inpainting.ellipses=0.5", "data[0].mask='sidecar'"]),
+        ("inpainting.full_holes", "1", [Inpaints, Holes]),
+        ("inpainting.min_shapes", "4", [Inpaints, Holes]),
+        ("inpainting.max_shapes", "1", [Inpaints, Holes]),
+        ("inpainting.min_size", "0.5", [Inpaints, Holes]),
+        ("inpainting.max_size", "0.2", [Inpaints, Holes]),
+        ("inpainting.ellipses", "1", [Inpaints, Holes]),
         ("adapter.rank", "3", []),
         ("adapter.alpha", "1", []),
         ("adapter.conv_rank", "1", ["adapter.targets=[\"all\"]"]),
@@ -181,6 +190,9 @@ public sealed class OptionEffectTests : IDisposable
         ("inversion.warmup_steps", "1", []),
         ("inversion.weight_decay", "0.5", []),
         ("inversion.tuning_learning_rate", "0.01", []),
+        ("full.parts", "['text_encoder']", []),
+        ("full.text_encoder_learning_rate", "0.02", ["full.parts=['unet', 'text_encoder']"]),
+        ("save.intermediate", "true", []),
         ("embeddings.format", "\"diffusers\"", []),
         ("embeddings.precision", "\"fp16\"", []),
     ];
@@ -211,7 +223,7 @@ public sealed class OptionEffectTests : IDisposable
         var set = key.Replace("data.", "data[0].", StringComparison.Ordinal).Replace("overrides.", "overrides[0].", StringComparison.Ordinal).Replace("rates.", "rates[0].", StringComparison.Ordinal).Replace("tokens.", "tokens[0].", StringComparison.Ordinal);
         with = [.. with.Select(setting => setting.Replace("{0}", run.Path("after"), StringComparison.Ordinal))];
         var row = RecipePage.Rows.Single(row => row.Path == key);
-        var method = RecipePage.IsOfTokens(row.Section, row.Key) ? TrainingMethod.Pivotal : TrainingMethod.Lora;
+        var method = RecipePage.MethodOf(row.Section, row.Key) switch { "pivotal" => TrainingMethod.Pivotal, "full" => TrainingMethod.Full, _ => TrainingMethod.Lora };
         var before = Left(method, "before", with);
         var after = Left(method, "after", [.. with, $"{set}={value.Replace("{0}", run.Path("after"), StringComparison.Ordinal)}"]);
         Assert.NotEqual(before, after);
@@ -232,8 +244,7 @@ public sealed class OptionEffectTests : IDisposable
             output = '{output}'
             [[data]]
             folder = '{run.Pictures}'
-            [adapter]
-            rank = 2
+            {(method == TrainingMethod.Full ? "" : "[adapter]\nrank = 2")}
             [training]
             steps = 4
             batch_size = 2
@@ -243,6 +254,7 @@ public sealed class OptionEffectTests : IDisposable
             steps = 1
             """);
         if (method == TrainingMethod.Lora) TinyRun.Train(TrainLoraOptions.Read(recipe, settings));
+        else if (method == TrainingMethod.Full) TrainFull.Run(TrainFullOptions.Read(recipe, ["method=full", .. settings]), cancellation: TestContext.Current.CancellationToken);
         else
         {
             File.AppendAllText(recipe, """
