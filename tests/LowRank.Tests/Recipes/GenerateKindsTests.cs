@@ -1,7 +1,6 @@
 using LowRank.Adapters;
 using LowRank.Images;
 using LowRank.Recipes;
-using LowRank.Training;
 
 namespace LowRank.Tests.Recipes;
 
