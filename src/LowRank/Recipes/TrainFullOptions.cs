@@ -23,6 +23,9 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>Folders of pictures.</summary>
     public required IReadOnlyList<DataSetOptions> Data { get; init; }
 
+    /// <summary>Prior pictures that the base draws before training. Unset: none.</summary>
+    public PriorOptions? Prior { get; init; }
+
     /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
     public InpaintingOptions? Inpainting { get; init; }
 
@@ -79,5 +82,5 @@ public sealed record TrainFullOptions : IRunOptions
 
     bool IRunOptions.SavesResult => Save.Intermediate;
 
-    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data) => this with { Output = output, Data = data };
+    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data, PriorOptions? prior) => this with { Output = output, Data = data, Prior = prior };
 }
