@@ -56,7 +56,8 @@ internal static class TrainCommand
         if (result.BeforeAfter is { } sheet) screen.Row("look", $"{Words.Place(sheet)}   same prompts and seeds before and after");
         screen.Row("report", Words.Place(result.Report));
         var use = job.GenerateOption is { } option ? $"{Words.Quoted(job.Model)} --{option} {Words.Quoted(adapter)}" : Words.Quoted(adapter);
-        screen.Command("next", $"lora generate --model {use} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")} --output pictures");
+        var given = job.Inpaints ? " --image PICTURE.png --mask MASK.png --noise-strength 1" : "";
+        screen.Command("next", $"lora generate --model {use} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")}{given} --output pictures");
         return CommandLine.Done;
     }
 
