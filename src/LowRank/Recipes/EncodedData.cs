@@ -36,32 +36,33 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private readonly IReadOnlyList<string>? ahead = texts.AreTrained ? null : EveryText(data);
     private BatchLoader? loader;
 
+    /// <summary>Pictures that are only measured, each in its one use.</summary>
+    public IReadOnlyList<Sample> HeldOut { get; } = [.. data.HeldOut.Select(image => image.Settled())];
+
     /// <summary>Encodes what can be encoded before the first step, and says what of captions is cut.</summary>
     /// <param name="cancellation">Stops between pictures and texts.</param>
     /// <param name="warn">Whether captions that are cut are told of; false where they were before.</param>
     public void EncodeAhead(CancellationToken cancellation, bool warn = true)
     {
         if (warn) WarnOfCutCaptions();
-        if (!cutAtRandom)
+        IReadOnlyList<Sample> samples = [.. cutAtRandom ? [] : data.FixedSamples(), .. HeldOut];
+        for (var i = 0; i < samples.Count; i++)
         {
-            var samples = data.FixedSamples();
-            for (var i = 0; i < samples.Count; i++)
-            {
-                cancellation.ThrowIfCancellationRequested();
-                using var scope = NewDisposeScope();
-                if (cache.Find(KeyOf(samples[i])) is not null) continue;
-                Encode(samples[i]);
-                events.Report(new PictureEncoded(i + 1, samples.Count));
-            }
-            family.Release("vae");
+            cancellation.ThrowIfCancellationRequested();
+            using var scope = NewDisposeScope();
+            if (cache.Find(KeyOf(samples[i])) is not null) continue;
+            Encode(samples[i]);
+            events.Report(new PictureEncoded(i + 1, samples.Count));
         }
-        if (ahead is null) return;
-        foreach (var text in ahead)
+        if (!cutAtRandom) family.Release("vae");
+        if (texts.AreTrained) return;
+        foreach (var text in (ahead ?? []).Concat(HeldOut.Select(sample => sample.Caption)))
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
             if (cache.Find(KeyOf(text)) is null) cache.Add(KeyOf(text), Encode(text));
         }
+        if (ahead is null) return;
         foreach (var encoder in family.ComponentNames.Skip(1)) family.Release(encoder);
     }
 
@@ -89,6 +90,13 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         };
     }
 
+    /// <summary>A held-out picture by itself, its caption by the text encoders as they are now; no gradients go back into them.</summary>
+    public EncodedBatch EncodedAlone(Sample heldOut)
+    {
+        var entry = cache.Find(KeyOf(heldOut)) ?? Encode(heldOut);
+        return With(new PlannedBatch([heldOut], null), entry.GetValueOrDefault, () => false);
+    }
+
     /// <inheritdoc/>
     public void Dispose() => loader?.Dispose();
 
@@ -107,7 +115,7 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private EncodedBatch With(PlannedBatch plan, Func<string, Tensor?> part, Func<bool> textLearns)
     {
         using var conditioning = texts.AreTrained ? EncodeNow(plan, textLearns())
-            : ConditioningEntries.Stack([.. plan.Samples.Select(sample => (ahead is null ? null : cache.Find(KeyOf(sample.Caption))) ?? Encode(sample.Caption))]);
+            : ConditioningEntries.Stack([.. plan.Samples.Select(sample => cache.Find(KeyOf(sample.Caption)) ?? Encode(sample.Caption))]);
         return new EncodedBatch(plan, part(LatentsName)!, family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]), part(MasksName));
     }
 

@@ -23,6 +23,7 @@ internal interface IRunOptions
 
     NoiseOptions Noise { get; }
     PreviewOptions Preview { get; }
+    ValidationOptions Validation { get; }
 
     /// <summary>Updates of the whole run, all phases together.</summary>
     int TotalSteps { get; }
@@ -88,6 +89,7 @@ internal static class RunOptions
         foreach (var problem in options.Noise.Validate()) yield return "noise." + problem;
         foreach (var problem in AcrossTables(options)) yield return problem;
         foreach (var problem in options.Preview.Validate()) yield return "preview." + problem;
+        foreach (var problem in options.Validation.Validate(options.TotalSteps, options.Data.Any(set => set.HeldOut))) yield return "validation." + problem;
     }
 
     /// <summary>The pictures of a run.</summary>
@@ -98,7 +100,7 @@ internal static class RunOptions
     /// <exception cref="DatasetException">Something is missing.</exception>
     public static TrainingData ReadData(IRunOptions options, IDiffusionFamily family, IReadOnlyList<DataSetOptions> sets, CancellationToken cancellation = default)
     {
-        var data = TrainingData.Read(sets, family.DefaultSize, cancellation);
+        var data = TrainingData.Read(sets, family.DefaultSize, cancellation, options.Validation.Share);
         if (options.Loss.PriorRule == PriorRule.TwoMeans) data.RequirePriorsInEveryBucket();
         return data;
     }
@@ -137,7 +139,7 @@ internal static class RunOptions
     private static IEnumerable<string> AcrossTables(IRunOptions options)
     {
         var (usual, priors) = (new LossOptions(), options.Data.Count(set => set.Prior));
-        if (priors > 0 && priors == options.Data.Count) yield return "data: every set has prior = true; add one with the pictures to learn";
+        if (options.Data.Count > 0 && options.Data.All(set => set.Prior || set.HeldOut)) yield return $"data: every set has {(priors == 0 ? "held_out" : priors == options.Data.Count ? "prior" : "prior or held_out")} = true; add one with the pictures to learn";
         if (priors == 0 && (options.Loss.PriorLossWeight, options.Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without a [[data]] table with prior = true";
         if (options.Data.All(set => set.Mask == MaskSource.None) && (options.Loss.UnmaskedWeight, options.Loss.NormalizeMaskedAreaLoss, options.Loss.MaskTemperature) != (usual.UnmaskedWeight, usual.NormalizeMaskedAreaLoss, usual.MaskTemperature))
         {
