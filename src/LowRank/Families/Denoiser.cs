@@ -33,6 +33,9 @@ internal sealed class Denoiser : IDisposable
     /// <summary>The network; loads it.</summary>
     public UNet2DConditionModel Model => model.Value;
 
+    /// <summary>Whether it is in memory.</summary>
+    public bool IsLoaded => model.IsLoaded;
+
     /// <summary>Lets the network go.</summary>
     public void Release() => model.Release();
 

@@ -40,6 +40,14 @@ internal sealed class DiffusersFolder
         return new DiffusersFolder(path, HubJson.ReadHub<Dictionary<string, JsonElement>>(file));
     }
 
+    /// <summary>Parts that the index names and whose folders are there.</summary>
+    public IEnumerable<string> PartNames => index.Where(item => item.Value.ValueKind == JsonValueKind.Array && !IsNone(item.Value)).Select(item => item.Key)
+        .Where(name => name == System.IO.Path.GetFileName(name) && name is not ("" or "." or "..") && Directory.Exists(System.IO.Path.Combine(Path, name)));
+
+    /// <summary>Copies the index.</summary>
+    /// <param name="folder">Of the copy.</param>
+    public void CopyIndexTo(string folder) => WholeFile.Write(System.IO.Path.Combine(folder, IndexName), File.ReadAllBytes(System.IO.Path.Combine(Path, IndexName)));
+
     /// <summary>A switch of the index, or what holds when the index is silent.</summary>
     public bool Flag(string key, bool otherwise) => !index.TryGetValue(key, out var value) ? otherwise : value.ValueKind switch
     {

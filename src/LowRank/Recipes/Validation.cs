@@ -1,4 +1,5 @@
 using LowRank.Adapters;
+using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Training;
@@ -53,15 +54,16 @@ internal sealed class Validation
         }
     }
 
-    private IReadOnlyList<float> Errors(Data.Sample sample)
+    private IReadOnlyList<float> Errors(Sample sample)
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         // by the name alone, so that the noise of a picture depends neither on the others nor on the folder it lies in
+        var name = Path.GetFileNameWithoutExtension(sample.Image.Path);
         using var streams = new RandomStreams(options.Validation.Seed);
-        var batch = data.EncodedAlone(sample);
+        var batch = data.EncodedAlone(sample, new StreamDraws(streams["hole of " + name]));
         using var conditioning = batch.Conditioning;
-        var noise = randn(batch.Latents.shape, ScalarType.Float32, CPU, generator: streams["held out: " + Path.GetFileNameWithoutExtension(sample.Image.Path)]);
-        return loss.Of(new HeldOutPicture(batch.Latents, conditioning, noise));
+        var noise = randn(batch.Latents.shape, ScalarType.Float32, CPU, generator: streams["noise of " + name]);
+        return loss.Of(new HeldOutPicture(batch.Latents, conditioning, noise, batch.Beside));
     }
 }

@@ -10,11 +10,13 @@ namespace LowRank.Training;
 /// </summary>
 internal sealed class TrainedModules : IDisposable
 {
+    private readonly IReadOnlyList<(string Name, Tensor Parameter)> named;
+
     /// <summary>Moves the parameters of modules.</summary>
     /// <param name="modules">By name (unet, text_encoder, …), float32, on one device. The order is that of the flat tensor.</param>
-    /// <param name="groups">Rates and decays, one for each module in its order.</param>
-    /// <exception cref="OptionsException">A parameter is not float32: in 16 bits most updates would be rounded away.</exception>
-    public TrainedModules(IReadOnlyList<(string Name, nn.Module Module)> modules, IReadOnlyList<ParameterGroup> groups)
+    /// <param name="rates">Sorts the parameters into groups; the names of modules are those of components.</param>
+    /// <exception cref="OptionsException">A parameter is not float32: in 16 bits most updates would be rounded away; or a pattern of the rates matches nothing.</exception>
+    public TrainedModules(IReadOnlyList<(string Name, nn.Module Module)> modules, ParameterRates rates)
     {
         var all = modules.SelectMany(item => item.Module.named_parameters().Select(entry => entry.parameter)).ToList();
         if (all.Find(parameter => parameter.dtype != ScalarType.Float32) is { } other)
@@ -25,21 +27,23 @@ internal sealed class TrainedModules : IDisposable
         var count = all.Sum(parameter => parameter.numel());
         Values = zeros(count, ScalarType.Float32, all[0].device).DetachFromDisposeScope();
         Gradients = zeros_like(Values).DetachFromDisposeScope();
-        var segments = new List<ParameterSegment>();
-        var at = 0L;
-        for (var group = 0; group < modules.Count; group++)
+        var (at, placed) = (0L, new List<(string, Tensor)>());
+        foreach (var (name, module) in modules)
         {
-            var (name, module) = modules[group];
+            var keys = new List<string>();
             ModuleWeights.Move(module, (key, present) =>
             {
+                keys.Add(key);
                 var length = present.numel();
                 var (value, gradient) = (Values.narrow(0, at, length).view(present.shape), Gradients.narrow(0, at, length).view(present.shape));
-                segments.Add(new ParameterSegment($"{name}.{key}", at, length, group));
                 at += length;
                 return (value.DetachFromDisposeScope(), gradient);   // the parameter keeps its gradient's memory
             });
+            var moved = module.named_parameters().ToDictionary(entry => entry.name, entry => entry.parameter);
+            placed.AddRange(keys.Select(key => ($"{name}.{key}", (Tensor)moved[key])));
         }
-        Parameters = new TrainedParameters(Values, Gradients, segments, groups);
+        named = placed;
+        Parameters = rates.Sort(named, Values, Gradients);
     }
 
     /// <summary>All numbers (N) float32: module by module, parameter by parameter.</summary>
@@ -48,8 +52,13 @@ internal sealed class TrainedModules : IDisposable
     /// <summary>Their gradients (N) float32.</summary>
     public Tensor Gradients { get; }
 
-    /// <summary>What an optimizer steps over: one group a module.</summary>
+    /// <summary>What an optimizer steps over.</summary>
     public TrainedParameters Parameters { get; }
+
+    /// <summary>Looks for parameters of a module that nothing in use depends on (<see cref="UnreachedLayers"/>): updates leave them as they are.</summary>
+    /// <param name="module">Its name.</param>
+    /// <param name="outputs">Runs it and gives what is in use of it.</param>
+    public void LeaveUnreached(string module, Func<IEnumerable<Tensor>> outputs) => Parameters.LeaveOut(UnreachedLayers.Find(named, Gradients, module, outputs));
 
     /// <inheritdoc/>
     public void Dispose()

@@ -59,6 +59,39 @@ public sealed class ValidationTests : IDisposable
     }
 
     [Fact]
+    public void Whole_models_are_measured_and_train_as_without()
+    {
+        string Train(string output, params DataSetOptions[] also) =>
+            Convert.ToHexString(File.ReadAllBytes(Directory.GetFiles(TrainFull.Run(new TrainFullOptions { Model = TinyRun.Model, Output = output, Data = [run.Options.Data[0], .. also], Training = run.Options.Training with { LearningRate = 1e-3, EmaDecay = 0.9 }, Preview = run.Options.Preview }, cancellation: TestContext.Current.CancellationToken).Adapter, "*.safetensors", SearchOption.AllDirectories).Single(file => file.Contains("unet", StringComparison.Ordinal)))[^1000..]);
+        Assert.Equal(Train(run.Path("without")), Train(run.Output, HeldOut));
+        Assert.Equal(5, Measures().Select(item => item.Loss).Distinct().Count());
+    }
+
+    [Theory, InlineData(HoleSource.Random), InlineData(HoleSource.Masks)]
+    public void Inpainting_models_are_measured_with_fixed_holes_and_train_as_without(HoleSource holes)
+    {
+        foreach (var picture in Directory.GetFiles(run.Pictures, "*.png").Concat(Directory.GetFiles(HeldOut.Folder, "*.png")))
+        {
+            var size = LowRank.Images.ImageFile.ReadHeader(File.ReadAllBytes(picture)).Size;
+            File.WriteAllBytes(Path.ChangeExtension(picture, ".mask.png"), Samples.Png(size.Width, size.Height, seed: 2));
+        }
+        var mask = holes == HoleSource.Masks ? MaskSource.Sidecar : MaskSource.None;
+        TrainLoraOptions Of(string output, double fullHoles) => run.Options with
+        {
+            Model = Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines", "sd1-inpaint"),
+            Output = run.Path(output),
+            Data = [run.Options.Data[0] with { Mask = mask }],
+            Inpainting = holes == HoleSource.Random ? new InpaintingOptions { FullHoles = fullHoles } : new InpaintingOptions { Holes = holes },
+        };
+        var without = TinyRun.Tensors(TinyRun.Train(Of("without", 0.5)).Adapter);
+        TrainLoraOptions Measured(TrainLoraOptions options) => options with { Data = [.. options.Data, HeldOut with { Mask = mask }] };
+        Assert.Equal(without, TinyRun.Tensors(TinyRun.Train(Measured(Of("run", 0.5))).Adapter));
+        TinyRun.Train(Measured(Of("other", 0)));
+        Assert.Equal(Measures("other")[0].Losses, Measures()[0].Losses);
+        Assert.Equal(5, Measures().Select(item => item.Loss).Distinct().Count());
+    }
+
+    [Fact]
     public void Runs_with_different_recipes_measure_the_same_before_training()
     {
         TinyRun.Train(Options with { Output = run.Path("plain") });
