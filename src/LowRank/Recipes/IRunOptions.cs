@@ -101,6 +101,7 @@ internal static class RunOptions
         }
         foreach (var problem in options.Prior?.Validate() ?? []) yield return "prior." + problem;
         foreach (var problem in options.Inpainting?.Validate() ?? []) yield return "inpainting." + problem;
+        if (options.Inpainting is { Widen: true } && !options.MakesModel) yield return "inpainting.widen: true; does nothing here: only method = \"full\" writes the model that comes of it";
         foreach (var problem in own) yield return problem;
         foreach (var problem in options.Training.Validate()) yield return "training." + problem;
         foreach (var problem in options.Loss.Validate()) yield return "loss." + problem;

@@ -60,7 +60,11 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate() =>
     [
-        .. RunOptions.Problems(this, TrainingMethod.Full, Full.Validate().Select(problem => "full." + problem)),
+        .. RunOptions.Problems(this, TrainingMethod.Full,
+        [
+            .. Full.Validate().Select(problem => "full." + problem),
+            .. Inpainting is { Widen: true } && !Full.Parts.Contains(FullOptions.Denoiser) ? (IEnumerable<string>)["full.parts: without unet nothing would learn to see the holes of inpainting.widen"] : [],
+        ]),
         .. OfTraining(),
     ];
 

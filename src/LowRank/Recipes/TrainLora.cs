@@ -87,7 +87,7 @@ public static class TrainLora
     }
 
     internal static IDiffusionFamily Open(IRunOptions options) =>
-        FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
+        FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32, widen: options.Inpainting is { Widen: true });
 }
 
 /// <summary>The lines that matter: a batch, noise, timesteps, and how far the prediction is off.</summary>

@@ -35,7 +35,7 @@ internal static partial class RecipePage
     public static string MethodOf(string section, string key) => (section, key) switch
     {
         ("tokens" or "inversion" or "embeddings", _) or ("", "template" or "token_norm") => "pivotal",
-        ("full", _) or ("save", "intermediate") => "full",
+        ("full", _) or ("save", "intermediate") or ("inpainting", "widen") => "full",
         _ => "lora",
     };
 
