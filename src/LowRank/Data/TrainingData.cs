@@ -16,10 +16,10 @@ internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataRep
     /// <summary>Reads every data set's folder.</summary>
     /// <param name="sets">Valid options; at least one.</param>
     /// <param name="nativeResolution">The model's own resolution in pixels, for data sets that name none.</param>
-    /// <param name="cancellationToken">Stops between pictures.</param>
     /// <param name="heldOutShare">Of the pictures, those that are only measured; 0 for none.</param>
+    /// <param name="cancellationToken">Stops between pictures.</param>
     /// <exception cref="DatasetException">Something is missing; the message lists the problems of all data sets.</exception>
-    public static TrainingData Read(IReadOnlyList<DataSetOptions> sets, int nativeResolution, CancellationToken cancellationToken = default, double heldOutShare = 0)
+    public static TrainingData Read(IReadOnlyList<DataSetOptions> sets, int nativeResolution, double heldOutShare, CancellationToken cancellationToken = default)
     {
         var scans = new List<ImageFolder.Scan>();
         var problems = new List<string>();

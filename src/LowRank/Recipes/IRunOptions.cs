@@ -119,7 +119,7 @@ internal static class RunOptions
     /// <exception cref="DatasetException">Something is missing.</exception>
     public static TrainingData ReadData(IRunOptions options, IDiffusionFamily family, IReadOnlyList<DataSetOptions> sets, CancellationToken cancellation = default)
     {
-        var data = TrainingData.Read(PriorPictures.SetOf(options, family) is { } drawn ? [.. sets, drawn] : sets, family.DefaultSize, cancellation, options.Validation.Share);
+        var data = TrainingData.Read(PriorPictures.SetOf(options, family) is { } drawn ? [.. sets, drawn] : sets, family.DefaultSize, options.Validation.Share, cancellation);
         if (options.Loss.PriorRule == PriorRule.TwoMeans && PriorPictures.ToDraw(options) == 0) data.RequirePriorsInEveryBucket();
         return data;
     }

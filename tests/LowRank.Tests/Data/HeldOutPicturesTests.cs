@@ -139,7 +139,7 @@ public sealed class HeldOutPicturesTests
 
     private static void Add(DataFolder folder, int number) => folder.Picture(string.Create(CultureInfo.InvariantCulture, $"picture {number}.png"), caption: "a box", seed: number);
 
-    private static TrainingData Read(double share, params DataSetOptions[] sets) => TrainingData.Read(sets, 64, TestContext.Current.CancellationToken, share);
+    private static TrainingData Read(double share, params DataSetOptions[] sets) => TrainingData.Read(sets, 64, share, TestContext.Current.CancellationToken);
 
     private static string Problem(double share, params DataSetOptions[] sets) => Assert.Throws<DatasetException>(() => Read(share, sets)).Message;
 
