@@ -10,7 +10,7 @@ namespace LowRank.Tests.Architecture;
 public partial class RoomDirectionTests
 {
     private static readonly string[] AllButRecipes =
-        ["Foundation", "Images", "Data", "Text", "Models", "Diffusion", "Adapters", "Families", "Evaluation", "Training"];
+        ["Foundation", "Images", "Data", "Text", "Models", "Diffusion", "Adapters", "Families", "Evaluation", "Preparation", "Training"];
 
     /// <summary>The table: a room, and the rooms it may use beside itself.</summary>
     private static readonly Dictionary<string, string[]> MayUse = new()
@@ -24,6 +24,7 @@ public partial class RoomDirectionTests
         ["Adapters"] = ["Foundation"],
         ["Families"] = ["Foundation", "Text", "Models", "Diffusion"],
         ["Evaluation"] = ["Foundation", "Images", "Text", "Models", "Diffusion"],
+        ["Preparation"] = ["Foundation", "Images", "Data", "Text"],
         ["Training"] = ["Foundation", "Data", "Diffusion", "Adapters"],
         ["Recipes"] = AllButRecipes,
     };
