@@ -48,6 +48,15 @@ public partial class RoomDirectionTests
     }
 
     [Fact]
+    public void Only_Preparation_uses_ONNX_Runtime()
+    {
+        var library = Path.Combine(Repository.Root, "src", "LowRank");
+        var users = Directory.GetFiles(library, "*.cs", SearchOption.AllDirectories).Where(path => File.ReadAllText(path).Contains("Microsoft.ML.OnnxRuntime;", StringComparison.Ordinal))
+            .Select(path => Path.GetRelativePath(library, path).Replace('\\', '/').Split('/')[0]).Distinct();
+        Assert.Equal(["Preparation"], users);
+    }
+
+    [Fact]
     public void Every_room_that_is_built_has_a_row()
     {
         var library = Path.Combine(Repository.Root, "src", "LowRank");
