@@ -51,12 +51,12 @@ internal sealed class CaptionVocabulary
     /// <exception cref="OptionsException">A piece is not in the vocabulary, or there is no known pair.</exception>
     public (long Start, long End) Marks(string? start, string? end)
     {
-        if (start is not null && end is not null) return (Id("start_token", start), Id("end_token", end));
+        if (start is not null && end is not null) return (Id("start-token", start), Id("end-token", end));
         foreach (var (first, last) in KnownMarks)
         {
-            if (Find(first) is { } begins && Find(last) is { } ends) return (start is null ? begins : Id("start_token", start), end is null ? ends : Id("end_token", end));
+            if (Find(first) is { } begins && Find(last) is { } ends) return (start is null ? begins : Id("start-token", start), end is null ? ends : Id("end-token", end));
         }
-        throw new OptionsException($"{(start is null ? "start_token" : "end_token")}: not set, and {path} has no marks that are known; say --start-token and --end-token, each a word of it or a number (BLIP: 30522 and [SEP])");
+        throw new OptionsException($"{(start is null ? "start-token" : "end-token")}: not set, and {path} has no marks that are known; say --start-token and --end-token, each a word of it or a number (BLIP: 30522 and [SEP])");
     }
 
     /// <summary>The text of these ids, without marks.</summary>

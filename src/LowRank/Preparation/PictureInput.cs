@@ -44,11 +44,11 @@ internal sealed record PictureInput
         if (port is { Shape: [_, _, int height, int width] })
         {
             if (height != width) throw new CheckpointException($"the model takes pictures of {width}×{height}, only squares are supported: {model.Path}");
-            if (side is { } wanted && wanted != width) throw new OptionsException($"size: {wanted}; the model takes {width} only: {model.Path}");
+            if (side is { } wanted && wanted != width) throw new OptionsException($"model-size: {wanted}; the model takes {width} only: {model.Path}");
             return input with { Side = width };
         }
         input = input with { Side = side ?? input.Side };
-        return input.Side > 0 ? input : throw new OptionsException($"size: not set; the model takes pictures of any size: {model.Path}; put its {FileName} beside it, or say --size (BLIP 384, CLIPSeg 352, ViT-GPT2 224)");
+        return input.Side > 0 ? input : throw new OptionsException($"model-size: not set; the model takes pictures of any size: {model.Path}; put its {FileName} beside it, or say --model-size (BLIP 384, CLIPSeg 352, ViT-GPT2 224)");
     }
 
     /// <summary>Whether an input takes pictures: float32 (N, 3, H, W).</summary>
