@@ -87,7 +87,7 @@ internal sealed class Captioner : IDisposable
             using var words = OrtValue.CreateTensorValueFromMemory(ids.ToArray(), shape);
             using var mask = OrtValue.CreateTensorValueFromMemory(Ones(ids.Count), shape);
             var offered = new Dictionary<string, OrtValue> { [Ids] = words, [Mask] = mask, [Hidden] = states, [HiddenMask] = statesMask };
-            (logits, var sides) = decoder.Run(decoder.Inputs.ToDictionary(port => port.Name, port => offered[port.Name]), Logits);
+            (logits, var sides) = decoder.Run(decoder.Inputs.ToDictionary(port => port.Name, port => offered[port.Name]), Logits, $"--max-length {ids.Count}, if the model knows no longer texts; or another --start-token");
             ids.Add(Largest(logits.AsSpan(^(int)sides[^1]..)));
             if (ids[^1] == End) break;
         }

@@ -68,9 +68,10 @@ internal sealed class OnnxModel : IDisposable
     /// <summary>Runs the model once.</summary>
     /// <param name="inputs">A value for every input, by name.</param>
     /// <param name="output">Which output is wanted; float32.</param>
+    /// <param name="advice">What to try where it fails; null for nothing.</param>
     /// <returns>Its values and sides.</returns>
     /// <exception cref="CheckpointException">The model failed; the message has its words.</exception>
-    public (float[] Values, long[] Shape) Run(IReadOnlyDictionary<string, OrtValue> inputs, string output)
+    public (float[] Values, long[] Shape) Run(IReadOnlyDictionary<string, OrtValue> inputs, string output, string? advice = null)
     {
         try
         {
@@ -80,7 +81,7 @@ internal sealed class OnnxModel : IDisposable
         }
         catch (OnnxRuntimeException error)
         {
-            throw new CheckpointException($"the ONNX model failed: {Path}\n  {Words(error)}", error);
+            throw new CheckpointException($"the ONNX model failed: {Path}\n  {Words(error)}{(advice is null ? "" : $"\n  try       {advice}")}", error);
         }
     }
 
