@@ -74,7 +74,7 @@ public class OnnxGoldenTests
             using var pixels = tensor(captioner.Input.Planes(picture), [3, side, side]);
             golden.AssertClose($"captioner.{index}.pixel_values", pixels);
             var encoded = captioner.Encode(picture);
-            using var hidden = tensor(encoded.Values, encoded.Shape[1..]);
+            using var hidden = tensor(encoded.Values, encoded.Shape.AsSpan(1));
             golden.AssertClose($"captioner.{index}.hidden", hidden);
             var (ids, last) = captioner.Words(encoded);
             Assert.Equal(row.GetProperty("ids").EnumerateArray().Select(value => value.GetInt64()), ids);

@@ -1,4 +1,3 @@
-using LowRank.Data;
 using LowRank.Foundation;
 using LowRank.Preparation;
 using LowRank.Recipes;
