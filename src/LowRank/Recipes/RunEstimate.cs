@@ -68,6 +68,8 @@ internal static class RunEstimate
         foreach (var hook in hooks) hook.remove();
         var weights = denoiser.parameters().Sum(parameter => parameter.numel() * parameter.element_size());
         var uses = data.Images.Sum(image => image.Repeats);
+        var toDraw = PriorPictures.ToDraw(options);
+        if (toDraw > 0) uses = 2 * Math.Max(options.Prior!.Count, data.Images.Where(image => !image.Options.Prior).Sum(image => image.Repeats));   // about: prior pictures will be as many as the others
         return new TrainingPlan
         {
             Model = options.Model,
@@ -83,6 +85,8 @@ internal static class RunEstimate
             MemoryBytes = Environment.WorkingSet + (long)(outputs * (training.GradientCheckpointing ? KeptWhenRecomputed : KeptPerOutput)) + LearningBytes(training, trained) + weights / 100,
             SecondsPerStep = forward * (StepPerForward + (trained.Whole ? WeightsPerForward : 0) + (training.GradientCheckpointing ? RecomputedForward : 0)) * training.Accumulation,
             Output = options.Output,
+            PriorsToDraw = toDraw,
+            SecondsToDraw = options.Prior is { } prior ? toDraw * prior.Steps * (prior.Guidance == 1 ? 1 : 2) * forward / training.BatchSize : 0,
         };
 
         Conditioning Encode()

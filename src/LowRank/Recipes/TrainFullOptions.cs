@@ -23,6 +23,9 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>Folders of pictures.</summary>
     public required IReadOnlyList<DataSetOptions> Data { get; init; }
 
+    /// <summary>Prior pictures that the base draws before training. Unset: none.</summary>
+    public PriorOptions? Prior { get; init; }
+
     /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
     public InpaintingOptions? Inpainting { get; init; }
 
@@ -54,7 +57,11 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate() =>
     [
-        .. RunOptions.Problems(this, TrainingMethod.Full, Full.Validate().Select(problem => "full." + problem)),
+        .. RunOptions.Problems(this, TrainingMethod.Full,
+        [
+            .. Full.Validate().Select(problem => "full." + problem),
+            .. Inpainting is { Widen: true } && !Full.Parts.Contains(FullOptions.Denoiser) ? (IEnumerable<string>)["full.parts: without unet nothing would learn to see the holes of inpainting.widen"] : [],
+        ]),
         .. OfTraining(),
     ];
 
@@ -80,5 +87,5 @@ public sealed record TrainFullOptions : IRunOptions
 
     bool IRunOptions.SavesResult => Save.Intermediate;
 
-    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data) => this with { Output = output, Data = data };
+    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data, PriorOptions? prior) => this with { Output = output, Data = data, Prior = prior };
 }
