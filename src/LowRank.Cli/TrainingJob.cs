@@ -8,6 +8,9 @@ namespace LowRank.Cli;
 /// <summary>A recipe of any method: how it is planned, run, and told of.</summary>
 internal sealed class TrainingJob
 {
+    /// <summary>What a stopped run of most methods has saved.</summary>
+    public const string AdapterSaved = "adapter and state are";
+
     private TrainingJob() { }
 
     public required string Model { get; init; }
@@ -27,14 +30,18 @@ internal sealed class TrainingJob
     /// <summary>Who reads the result.</summary>
     public required string Readers { get; init; }
 
-    /// <summary>The option of lora generate that takes the result.</summary>
-    public required string GenerateOption { get; init; }
+    /// <summary>The option of lora generate that takes the result; null for a whole model, which takes the place of the base.</summary>
+    public required string? GenerateOption { get; init; }
+
+    /// <summary>What a stopped run has saved.</summary>
+    public string Saved { get; init; } = AdapterSaved;
 
     /// <summary>Reads a recipe of the method that it names.</summary>
     /// <exception cref="Foundation.OptionsException">Lists every problem of the recipe.</exception>
     public static TrainingJob Read(string path, IReadOnlyList<string> settings, string? output) => TrainingMethods.Of(path, settings) switch
     {
         TrainingMethod.TextualInversion => OfInversion(TrainTextualInversionOptions.Read(path, settings, output)),
+        TrainingMethod.Full => OfFull(TrainFullOptions.Read(path, settings, output)),
         TrainingMethod.Pivotal => OfPivotal(TrainPivotalOptions.Read(path, settings, output)),
         _ => OfLora(TrainLoraOptions.Read(path, settings, output)),
     };
@@ -78,6 +85,20 @@ internal sealed class TrainingJob
         ResultWord = "adapter",
         Readers = ReadersOf(options.Save) + ", with its tokens",
         GenerateOption = "adapter",
+    };
+
+    private static TrainingJob OfFull(TrainFullOptions options) => new()
+    {
+        Model = options.Model,
+        Output = options.Output,
+        Plan = () => TrainFull.Plan(options),
+        Run = (progress, resume, stop) => TrainFull.Run(options, progress, resume, stop),
+        Trained = plan => [("trained", string.Create(CultureInfo.InvariantCulture, $"all of {string.Join(", ", options.Full.Parts)}: {plan.Modules} layers, {plan.Parameters / 1e6:F2} M parameters; the model {Words.Size(plan.AdapterBytes)}"))],
+        Rates = RatesOf(options.Training),
+        ResultWord = "model",
+        Readers = "a diffusers folder (diffusers, ComfyUI, kohya)",
+        GenerateOption = null,
+        Saved = options.Save.Intermediate ? "model and state are" : "the state is",
     };
 
     private static (string Word, string Text) AdapterRow(AdapterOptions adapter, TrainingPlan plan) => ("adapter", string.Create(CultureInfo.InvariantCulture,

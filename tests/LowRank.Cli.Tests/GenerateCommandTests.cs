@@ -61,6 +61,31 @@ public sealed class GenerateCommandTests : IDisposable
         Assert.True(Difference(32, 64) > 2 * Difference(0, 24), "the painted part did not move");
     }
 
+    /// <summary>Nine channels: the hole of the mask, the picture around it, the prompt and the seed decide, and what the picture has in the hole does not.</summary>
+    [Fact]
+    public void An_inpainting_model_paints_in_the_hole_of_a_picture()
+    {
+        var model = Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd1-inpaint");
+        Picture("picture.png", (_, x) => (byte)(4 * x));
+        Picture("other-inside.png", (y, x) => (byte)(y >= 32 ? 255 - 4 * x : 4 * x));
+        Picture("other-outside.png", (y, x) => (byte)(y < 32 ? 255 - 4 * x : 4 * x));
+        Picture("mask.png", (y, _) => (byte)(y >= 32 ? 255 : 0));
+        Picture("mask-2.png", (y, _) => (byte)(y >= 24 ? 255 : 0));
+        byte[] Paint(string picture = "picture.png", string mask = "mask.png", string prompt = "a dog", string seed = "1")
+        {
+            var output = shell.Path(Guid.NewGuid().ToString("N"));
+            Assert.Equal(0, shell.Lora("generate", "--model", model, "--prompt", prompt, "--steps", "3", "--seed", seed, "--image", shell.Path(picture), "--mask", shell.Path(mask), "--noise-strength", "1", "--output", output));
+            return Pixels(Single(output));
+        }
+        var painted = Paint();
+        Assert.Equal(painted, Paint("other-inside.png"));
+        byte[][] others = [painted, Paint("other-outside.png"), Paint(mask: "mask-2.png"), Paint(prompt: "a cat"), Paint(seed: "2")];
+        Assert.Equal(others.Length, others.Select(Convert.ToHexString).Distinct().Count());
+
+        void Picture(string name, Func<int, int, byte> grey) =>
+            LowRank.Images.ImageFile.WritePng(shell.Path(name), new(new(64, 64), [.. Enumerable.Range(0, 64 * 64 * 3).Select(at => grey(at / 3 / 64, at / 3 % 64))]));
+    }
+
     [Theory]
     [InlineData("--mask needs", "--mask", "m.png")]
     [InlineData("steps  ", "--steps", "0")]

@@ -21,6 +21,21 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public void A_full_training_leaves_a_model_that_the_next_command_draws_with()
+    {
+        var recipe = File.ReadAllText(shell.TinyRecipe()).Replace("[adapter]\nrank = 2", "[full]\nparts = [\"text_encoder\"]", StringComparison.Ordinal);
+        shell.Write("recipe.toml", "method = \"full\"\n" + recipe);
+        Assert.Equal(0, shell.Lora("train", shell.Path("recipe.toml")));
+        Assert.Equal("", shell.Errors);
+        var model = shell.Path("run", "model");
+        Assert.Contains(" trained   all of text_encoder: 19 layers, 0.69 M parameters; the model 17.2 MB\n", shell.Output, StringComparison.Ordinal);
+        Assert.Contains($" saved at step 2: {shell.Path("run", "state", "step-000002")}\n", shell.Output, StringComparison.Ordinal);
+        Assert.Contains($" model     {model}   17.4 MB, a diffusers folder (diffusers, ComfyUI, kohya)\n", shell.Output, StringComparison.Ordinal);
+        Assert.Contains($" next      lora generate --model {model} --prompt \"red heart\" --output pictures\n", shell.Output, StringComparison.Ordinal);
+        Assert.Equal(0, shell.Lora("generate", "--model", model, "--prompt", "red heart", "--steps", "1", "--output", shell.Path("pictures")));
+    }
+
+    [Fact]
     public void The_resolved_recipe_runs_again_and_gives_the_same_bytes()
     {
         Assert.Equal(0, shell.Lora("train", shell.TinyRecipe()));
@@ -34,6 +49,20 @@ public sealed class TrainCommandTests : IDisposable
         Assert.Equal(0, shell.Lora("train", shell.TinyRecipe(), "--dry-run"));
         Assert.False(Directory.Exists(shell.Path("run")));
         foreach (var word in (string[])["3 pictures, 3 captions", "56 modules", "4 of 2 pictures", "memory", "s a step"]) Assert.Contains(word, shell.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Prior_pictures_are_planned_drawn_and_used_again()
+    {
+        var recipe = shell.TinyRecipe("[prior]\nprompt = \"heart\"\nfolder = \"class\"\ncount = 2\nsteps = 1\n");
+        Assert.Equal(0, shell.Lora("train", recipe, "--dry-run"));
+        Assert.Contains("2 pictures are drawn first, about ", shell.Output, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(shell.Path("class")));
+        Assert.Equal(0, shell.Lora("train", recipe, "--set", "method=dreambooth"));
+        Assert.Contains("drawing prior pictures 2/2\n", shell.Output, StringComparison.Ordinal);
+        Assert.Contains("class: 2 pictures, all captioned \"heart\", 0 skipped, 3 uses an epoch", shell.Output, StringComparison.Ordinal);
+        Assert.Equal(0, shell.Lora("train", recipe, "--output", shell.Path("again")));
+        Assert.DoesNotContain("drawing", shell.Output, StringComparison.Ordinal);
     }
 
     [Fact]

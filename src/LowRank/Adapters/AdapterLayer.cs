@@ -56,7 +56,7 @@ public abstract class AdapterLayer
 
     internal AdapterTarget Target { get; }
 
-    /// <summary>Whether it ran since somebody set this to false.</summary>
+    /// <summary>Whether it ran in training with dropout since somebody set this to false.</summary>
     internal bool TookPart { get; set; }
 
     /// <summary>The factors in their order, named <c>component.path.factor</c>.</summary>
@@ -81,7 +81,7 @@ public abstract class AdapterLayer
             if (set.Strength == 0) return output;
             var dropout = set.DropoutOf(this);
             if (dropout?.SkipsModule() == true) return output;
-            TookPart = true;
+            TookPart |= dropout is not null;   // pictures drawn between the steps leave no gradient
             return Add(input, output, set.Strength, dropout);
         });
         return hook.remove;

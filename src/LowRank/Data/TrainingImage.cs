@@ -9,6 +9,9 @@ internal sealed record TrainingImage
     /// <summary>Where the file is.</summary>
     public required string Path { get; init; }
 
+    /// <summary>What logs call it: its path from the folder that holds all pictures of the run, with slashes on every system.</summary>
+    public string Name { get; init; } = "";
+
     /// <summary>SHA-256 of the file's bytes, in hexadecimal.</summary>
     public required string ContentHash { get; init; }
 

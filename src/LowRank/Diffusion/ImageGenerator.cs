@@ -129,21 +129,19 @@ internal sealed class ImageGenerator(IDiffusionFamily family, Sampler sampler)
         }
 
         var inpainting = family.DenoiserChannels != family.LatentChannels;
-        var hard = ForEach(request.Mask, request).ge(0.5).to(ScalarType.Float32);   // (B, 1, H, W)
-        var step = TensorIndex.Slice(null, null, family.LatentFactor);
-        var small = hard.index(TensorIndex.Colon, TensorIndex.Colon, step, step);   // (B, 1, h, w), the top left pixel of each block
+        var hole = InpaintingInput.Hole(ForEach(request.Mask, request));
         var latents = inpainting && request.Strength >= 1 ? null : family.EncodeImages(image, generator);
         var noise = Noise();
         // models with four channels never see the masked picture, but its posterior is drawn all the same, so that a seed means the same in every tool
-        var masked = inpainting ? family.EncodeImages(image * (1 - hard), generator) : null;
+        var beside = inpainting ? InpaintingInput.Of(family, image, hole, generator) : null;
         if (!inpainting) draw().Dispose();
         var call = plan.FirstCall(request.Strength);
         return new GenerationStart
         {
             State = request.Strength >= 1 ? noise * plan.InitialScale : plan.Noised(latents!, noise, call),
             FirstCall = call,
-            Beside = inpainting ? cat([small, masked!], 1) : null,
-            Picture = inpainting ? null : (latents!, noise, small),
+            Beside = beside,
+            Picture = inpainting ? null : (latents!, noise, InpaintingInput.Shrink(hole, family.LatentFactor)),
         };
     }
 

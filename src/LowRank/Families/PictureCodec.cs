@@ -78,6 +78,9 @@ internal sealed class PictureCodec : IDisposable
         return Model.Decode(Model.Unscale(latents.to(ScalarType.Float32, device))).MoveToOuterDisposeScope();
     }
 
+    /// <summary>Whether it is in memory.</summary>
+    public bool IsLoaded => model.IsLoaded;
+
     /// <summary>Lets the network go.</summary>
     public void Release() => model.Release();
 

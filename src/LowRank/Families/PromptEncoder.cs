@@ -106,6 +106,9 @@ internal sealed class PromptEncoder : IDisposable
         return cut;
     }
 
+    /// <summary>Whether it is in memory.</summary>
+    public bool IsLoaded => model.IsLoaded;
+
     /// <summary>Lets the encoder go; the tokenizer is small and stays.</summary>
     public void Release() => model.Release();
 

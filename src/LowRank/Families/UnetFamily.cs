@@ -12,14 +12,14 @@ namespace LowRank.Families;
 /// </summary>
 internal abstract class UnetFamily : IDiffusionFamily
 {
-    private readonly string folderPath;
+    private readonly DiffusersFolder folder;
 
     /// <param name="folder">The model.</param>
     /// <param name="placement">Device and base dtype of denoiser and text encoders.</param>
     /// <exception cref="CheckpointException">A part is missing, or asks for what is not supported.</exception>
     private protected UnetFamily(DiffusersFolder folder, LayerFactory placement)
     {
-        folderPath = folder.Path;
+        this.folder = folder;
         Placement = placement;
         Schedule = folder.ReadSchedule();
         Denoiser = new Denoiser(folder, placement);
@@ -40,12 +40,18 @@ internal abstract class UnetFamily : IDiffusionFamily
     {
         get
         {
-            var parameters = ParameterCount() / 1e6;
+            var parameters = ParameterCount / 1e6;
             return Invariant($"{Name} layout, {DefaultSize} px, {(parameters < 100 ? $"{parameters:0.0}" : $"{parameters:0}")} M parameters, ") + Schedule.Options.PredictionType;
         }
     }
 
+    /// <remarks>From the files' headers, and what was added to the denoiser's first layer.</remarks>
+    public long ParameterCount => ((IEnumerable<string>)["vae", .. ComponentNames]).Sum(part => ParametersIn(Path.Combine(folder.Path, part))) + Denoiser.AddedParameters;
+
     public IReadOnlyList<string> ComponentNames => ["unet", .. Encoders.Select(encoder => encoder.Part)];
+
+    /// <summary>The published pipeline class of inpainting models of this family.</summary>
+    private protected abstract string InpaintPipeline { get; }
 
     /// <summary>The denoiser.</summary>
     internal Denoiser Denoiser { get; }
@@ -88,6 +94,13 @@ internal abstract class UnetFamily : IDiffusionFamily
 
     public Reconstruction Reconstruct(Tensor pixels, Generator posterior) => Pictures.Reconstruct(pixels, posterior);
 
+    public void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts) => ModelWriter.Write(folder,
+    [
+        new("unet", WeighedPart.DiffusersFile, () => Denoiser.Model, () => Denoiser.IsLoaded, Denoiser.Release) { InChannels = folder.Widen ? DenoiserChannels : null },
+        new("vae", WeighedPart.DiffusersFile, () => Pictures.Model, () => Pictures.IsLoaded, Pictures.Release),
+        .. Encoders.Select(encoder => new WeighedPart(encoder.Part, WeighedPart.TransformersFile, () => encoder.Model, () => encoder.IsLoaded, encoder.Release)),
+    ], target, type, facts, folder.Widen ? InpaintPipeline : null);
+
     public abstract Conditioning EncodePrompts(IReadOnlyList<string> prompts, PromptOptions? options = null);
 
     public abstract Conditioning EncodeNoPrompt(PromptOptions? options = null);
@@ -120,15 +133,9 @@ internal abstract class UnetFamily : IDiffusionFamily
     private PromptEncoder Encoder(string name, IReadOnlyList<string> known) => Encoders.FirstOrDefault(encoder => encoder.Part == name)
         ?? throw new ArgumentException($"no component is named \"{name}\"{NearestName.Hint(name, known)}; {Name} has {string.Join(", ", known)}", nameof(name));
 
-    /// <summary>Of all parts, from the files' headers.</summary>
-    private long ParameterCount()
+    private static long ParametersIn(string part)
     {
-        var count = 0L;
-        foreach (var part in (IEnumerable<string>)["vae", .. ComponentNames])
-        {
-            using var weights = Checkpoint.Open(Path.Combine(folderPath, part));
-            count += weights.Names.Where(name => !name.EndsWith("position_ids", StringComparison.Ordinal)).Sum(name => weights.Info(name).Shape.Aggregate(1L, (product, size) => product * size));
-        }
-        return count;
+        using var weights = Checkpoint.Open(part);
+        return weights.Names.Where(name => !name.EndsWith("position_ids", StringComparison.Ordinal)).Sum(name => weights.Info(name).Shape.Aggregate(1L, (product, size) => product * size));
     }
 }

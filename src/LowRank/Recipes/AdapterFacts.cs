@@ -36,8 +36,8 @@ internal static class AdapterFacts
         };
     }
 
-    /// <summary>What a file of learned tokens says of its training.</summary>
-    public static Dictionary<string, string> OfTokens(IRunOptions options, IDiffusionFamily family, long step) => new()
+    /// <summary>What files of learned tokens and of whole models say of their training.</summary>
+    public static Dictionary<string, string> OfRun(IRunOptions options, IDiffusionFamily family, long step) => new()
     {
         ["lowrank.version"] = AdapterMetadata.Version,
         ["lowrank.base"] = $"{options.Model} ({family.Name})",
@@ -51,7 +51,7 @@ internal static class AdapterFacts
 
     /// <summary>The recipe without folders and file names of the user's machine, which stay out of files that are shared.</summary>
     private static string RecipeOf(IRunOptions options) =>
-        RecipeFile.Write(options.With("-", [.. options.Data.Select(set => set with { Folder = Path.GetFileName(set.Folder), MaskFolder = Path.GetFileName(set.MaskFolder) })]));
+        RecipeFile.Write(options.With("-", [.. options.Data.Select(set => set with { Folder = Path.GetFileName(set.Folder), MaskFolder = Path.GetFileName(set.MaskFolder) })], options.Prior is { } prior ? prior with { Folder = Path.GetFileName(prior.Folder) } : null));
 
     /// <summary>As sd-scripts writes them (train_network.py, metadata): numbers and truth values as Python prints them, None for what is not trained.</summary>
     private static Dictionary<string, string> TrainerFacts(IRunOptions options)

@@ -1,5 +1,6 @@
 using LowRank.Data;
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using LowRank.Training;
 using static TorchSharp.torch;
 
@@ -9,18 +10,29 @@ namespace LowRank.Recipes;
 /// <param name="Plan">The samples, and where the sampler stood.</param>
 /// <param name="Latents">(B, C, h, w) float32, scaled.</param>
 /// <param name="Conditioning">For B pictures, sizes included.</param>
-/// <param name="Masks">(B, 2, h, w) float32, as <see cref="BatchExtras.Masks"/>; null where the data have no masks.</param>
-internal sealed record EncodedBatch(PlannedBatch Plan, Tensor Latents, Conditioning Conditioning, Tensor? Masks)
+/// <param name="Masks">(B, 2, h, w) float32, as <see cref="BatchExtras.Masks"/>; null where no masks weigh the loss.</param>
+/// <param name="Beside">(B, 1 + C, h, w) float32, as <see cref="BatchExtras.Beside"/>; null where nothing is inpainted.</param>
+internal sealed record EncodedBatch(PlannedBatch Plan, Tensor Latents, Conditioning Conditioning, Tensor? Masks, Tensor? Beside)
 {
     public IEnumerable<DataSetOptions> Sets => Plan.Samples.Select(sample => sample.Image.Options);
 
     public IReadOnlyList<string> Names => [.. Plan.Samples.Select(sample => sample.Image.Path)];
 }
 
+/// <summary>How the holes of an inpainting training are made.</summary>
+/// <param name="Drawn">Draws them; null where the masks of the data are the holes.</param>
+internal sealed record HoleMaking(RandomHoles? Drawn)
+{
+    /// <summary>As the recipe says; null where it trains no inpainting.</summary>
+    public static HoleMaking? Of(IRunOptions options, RandomStreams streams) => options.Inpainting is not { } inpainting ? null
+        : new HoleMaking(inpainting.Holes == HoleSource.Random ? new RandomHoles(inpainting, new StreamDraws(streams["inpainting"])) : null);
+}
+
 /// <summary>
 /// Latents and text states of the training data. What is the same in every use is encoded once, before training, each picture and text by itself so
 /// that its numbers depend on nothing else; then autoencoder and text encoders are let go. Pictures that are cut at random, and captions whose
-/// tags or words change, are encoded in their step; so are all captions while text encoders learn. Latents are the posterior's mean.
+/// tags or words change, are encoded in their step; so are all captions while text encoders learn, and what drawn holes leave of pictures.
+/// Latents are the posterior's mean.
 /// </summary>
 /// <param name="family">The model; stays the caller's.</param>
 /// <param name="data">The pictures.</param>
@@ -30,11 +42,20 @@ internal sealed record EncodedBatch(PlannedBatch Plan, Tensor Latents, Condition
 /// <param name="events">Hears of captions that are too long and of progress.</param>
 internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, LatentCache cache, ModelIdentity model, TextUse texts, IProgress<TrainingEvent> events) : IDisposable
 {
-    private const string LatentsName = "latents", MasksName = "masks";
+    private const string LatentsName = "latents", MasksName = "masks", BesideName = "beside";
 
     private readonly bool cutAtRandom = data.Images.Any(image => image.Options.Crop == CropMode.Random);
     private readonly IReadOnlyList<string>? ahead = texts.AreTrained ? null : EveryText(data);
     private BatchLoader? loader;
+
+    /// <summary>How holes are made for a denoiser that inpaints; null for others.</summary>
+    public HoleMaking? Holes { get; init; }
+
+    private RandomHoles? DrawnHoles => Holes?.Drawn;
+
+    private bool MasksAreHoles => Holes is { Drawn: null };
+
+    private bool MasksWeigh => data.HasMasks && !MasksAreHoles;
 
     /// <summary>Encodes what can be encoded before the first step, and says what of captions is cut.</summary>
     /// <param name="cancellation">Stops between pictures and texts.</param>
@@ -53,7 +74,7 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
                 Encode(samples[i]);
                 events.Report(new PictureEncoded(i + 1, samples.Count));
             }
-            family.Release("vae");
+            if (DrawnHoles is null) family.Release("vae");
         }
         if (ahead is null) return;
         foreach (var text in ahead)
@@ -70,13 +91,12 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     /// <param name="textLearns">Whether gradients go back into the text encoders now.</param>
     public Func<EncodedBatch> Batches(BatchSampler sampler, Func<bool> textLearns)
     {
-        if (!cutAtRandom)
+        if (!cutAtRandom && DrawnHoles is null)
         {
             return () =>
             {
                 var plan = sampler.Next();
-                var entries = plan.Samples.Select(sample => cache.Find(KeyOf(sample)) ?? Encode(sample)).ToList();
-                return With(plan, name => entries[0].ContainsKey(name) ? cat([.. entries.Select(entry => entry[name])]) : null, textLearns);
+                return With(plan, Kept(plan), textLearns);
             };
         }
         loader?.Dispose();
@@ -84,8 +104,9 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         return () =>
         {
             var batch = loader.Next()!;
-            var made = Encode(batch);
-            return With(batch.Plan, made.GetValueOrDefault, textLearns);
+            var made = cutAtRandom ? Encode(batch) : Kept(batch.Plan);
+            if (DrawnHoles is { } drawn) made[BesideName] = EncodeHoled(drawn.Holed(batch));
+            return With(batch.Plan, made, textLearns);
         };
     }
 
@@ -104,14 +125,22 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         }
     }
 
-    private EncodedBatch With(PlannedBatch plan, Func<string, Tensor?> part, Func<bool> textLearns)
+    private EncodedBatch With(PlannedBatch plan, Dictionary<string, Tensor> made, Func<bool> textLearns)
     {
         using var conditioning = texts.AreTrained ? EncodeNow(plan, textLearns())
             : ConditioningEntries.Stack([.. plan.Samples.Select(sample => (ahead is null ? null : cache.Find(KeyOf(sample.Caption))) ?? Encode(sample.Caption))]);
-        return new EncodedBatch(plan, part(LatentsName)!, family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]), part(MasksName));
+        var sized = family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]);
+        return new EncodedBatch(plan, made[LatentsName], sized, made.GetValueOrDefault(MasksName), made.GetValueOrDefault(BesideName));
     }
 
     private static SizeCondition SizesOf(long[] six) => new((int)six[0], (int)six[1], (int)six[2], (int)six[3], (int)six[4], (int)six[5]);
+
+    /// <summary>What the cache holds of a batch, by name; what it does not hold any more is made again.</summary>
+    private Dictionary<string, Tensor> Kept(PlannedBatch plan)
+    {
+        var entries = plan.Samples.Select(sample => cache.Find(KeyOf(sample)) ?? Encode(sample)).ToList();
+        return entries[0].Keys.ToDictionary(name => name, name => cat([.. entries.Select(entry => entry[name])]));
+    }
 
     private Dictionary<string, Tensor> Encode(Sample sample)
     {
@@ -126,7 +155,8 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         var made = new Dictionary<string, Tensor> { [LatentsName] = family.EncodeImages(batch.ToTensor(), null) };
-        if (data.HasMasks)
+        if (MasksAreHoles) made[BesideName] = EncodeHoled(batch);
+        if (MasksWeigh)
         {
             var (height, width) = (made[LatentsName].size(2), made[LatentsName].size(3));
             var masks = batch.MasksToTensor() ?? ones(batch.Samples.Count, 1, height, width);
@@ -134,6 +164,16 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         }
         foreach (var tensor in made.Values) tensor.MoveToOuterDisposeScope();
         return made;
+    }
+
+    /// <summary>Pictures without their holes, which are the masks of the batch, or all of it where it has none: (B, 1 + C, h, w).</summary>
+    private Tensor EncodeHoled(Batch holed)
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        var pixels = holed.ToTensor();
+        var hole = holed.MasksToTensor() is { } masks ? InpaintingInput.Hole(masks) : ones_like(pixels[.., ..1]);
+        return InpaintingInput.Of(family, pixels, hole, null).MoveToOuterDisposeScope();
     }
 
     private IReadOnlyDictionary<string, Tensor> Encode(string text)
@@ -150,7 +190,9 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         return family.EncodePrompts([.. plan.Samples.Select(sample => sample.Caption)], texts.Prompts);
     }
 
-    private CacheKey KeyOf(Sample sample) => data.HasMasks ? CacheKey.Of(LatentsName, model.Pictures, sample.Key, MasksName, sample.MaskKey) : CacheKey.Of(LatentsName, model.Pictures, sample.Key);
+    private CacheKey KeyOf(Sample sample) => MasksAreHoles || MasksWeigh
+        ? CacheKey.Of(LatentsName, model.Pictures, sample.Key, MasksAreHoles ? BesideName : MasksName, sample.MaskKey)
+        : CacheKey.Of(LatentsName, model.Pictures, sample.Key);
 
     private CacheKey KeyOf(string text) => CacheKey.Of("text", model.Texts, text);
 

@@ -11,11 +11,11 @@ internal static class ModelFit
     public static void Require(IRunOptions options, IDiffusionFamily family)
     {
         RunOptions.ThrowIfAny([.. Problems(options, family)], $"the recipe for the model {options.Model}");
-        if (family.DenoiserChannels != family.LatentChannels) throw new OptionsException($"model: {options.Model} is an inpainting model ({family.DenoiserChannels} input channels); training those is not offered yet: take the model it was made from");
     }
 
     private static IEnumerable<string> Problems(IRunOptions options, IDiffusionFamily family)
     {
+        if (OfHoles(options, family) is { } misfit) yield return misfit;
         foreach (var problem in options.Loss.Weighting.Problems(family.PredictionType)) yield return "loss." + problem;
         var schedule = options.Noise.ScheduleFor(family.Schedule);
         if (schedule.AlphasCumprod[^1] != 0) yield break;
@@ -27,5 +27,14 @@ internal static class ModelFit
         {
             yield return $"loss.v_pred_like_loss: {FormattableString.Invariant($"{options.Loss.VPredLikeLoss}")}; divides by 0 where the last timestep is pure noise; set noise.max_timestep = {schedule.Timesteps - 2}";
         }
+    }
+
+    private static string? OfHoles(IRunOptions options, IDiffusionFamily family)
+    {
+        var inpaints = family.DenoiserChannels != family.LatentChannels;
+        if (inpaints == options.Inpainting is not null) return null;
+        return inpaints
+            ? FormattableString.Invariant($"inpainting: not set; {family.Name} has {family.DenoiserChannels} input channels, for pictures with holes: add an [inpainting] table, or take the model it was made from")
+            : FormattableString.Invariant($"inpainting: {family.Name} has {family.DenoiserChannels} input channels and sees no holes: leave the [inpainting] table out, take an inpainting model, which has {2 * family.LatentChannels + 1}, or make one: method = \"full\" with widen = true");
     }
 }

@@ -34,7 +34,7 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
         var training = options.Training;
         var optimizer = training.MakeOptimizer(phase.Parameters);
         optimizers.Add(optimizer);
-        var loop = new TrainingLoop(optimizer, phase.Schedule, new TrainingLoopOptions(phase.LastStep, training.Accumulation, training.MaxGradientNorm))
+        var loop = new TrainingLoop(optimizer, phase.Schedule, training.LoopOptions(phase.LastStep))
         {
             Position = position,
             LimitNorms = phase.Adapter is { } limited ? WeightNorms.By(limited.Set, limited.Options) : null,

@@ -52,7 +52,7 @@ internal sealed class PivotalParts : IDisposable
     public IReadOnlyList<string> WriteEachAlone(RunFolder folder, IDiffusionFamily family, long step)
     {
         Write(folder.AdapterAlone, family, step, withTokens: false);
-        return TokenTraining.WriteEach(folder, Tokens, options.Embeddings, AdapterFacts.OfTokens(options, family, step));
+        return TokenTraining.WriteEach(folder, Tokens, options.Embeddings, AdapterFacts.OfRun(options, family, step));
     }
 
     public void Dispose()

@@ -5,6 +5,7 @@ using LowRank.Diffusion.Samplers;
 using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Training;
+using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
@@ -16,6 +17,7 @@ internal sealed class Previews
     private readonly IRunOptions options;
     private readonly IDiffusionFamily family;
     private readonly AdapterSet? adapter;
+    private readonly PreviewHoles? holes;
 
     public Previews(IRunOptions options, IDiffusionFamily family, TrainingData data, AdapterSet? adapter, IProgress<TrainingEvent> events)
     {
@@ -23,6 +25,7 @@ internal sealed class Previews
         Prompts = options.Preview.Prompts.Count > 0
             ? options.Preview.Prompts
             : [.. data.Images.Select(image => Captions.Plain(image.Caption, image.Options.CaptionRules)).Distinct().Take(options.Preview.Captions)];
+        holes = PreviewHoles.Of(options, family, data, Prompts);
         foreach (var prompt in options.Preview.Prompts.Append(options.Preview.NegativePrompt ?? ""))
         {
             if (family.CutText(prompt) is { } cut) events.Report(new RunWarning($"a preview prompt is longer than the model's {family.PromptLength} tokens; cut away: {cut}"));
@@ -50,7 +53,9 @@ internal sealed class Previews
             {
                 // streams of their own: drawing previews must not move those of the training
                 using var streams = new RandomStreams(options.Seed + pictures.Count);
-                using var latents = generator.Latents(RequestFor(prompt), streams["preview"], cancellation);
+                using var scope = NewDisposeScope();
+                var request = RequestFor(prompt);
+                using var latents = generator.Latents(holes?.In(request, pictures.Count) ?? request, streams["preview"], cancellation);
                 using var pixels = generator.Decode(latents);
                 pictures.Add(Generate.ToImage(pixels));
             }
@@ -72,7 +77,7 @@ internal sealed class Previews
     public string? WriteBeforeAfter(string path, IReadOnlyList<RgbImage> before, CancellationToken cancellation) =>
         WriteSheet(path, before, cancellation) ? path : null;
 
-    private void SetAdapter(double strength, TorchSharp.torch.Generator? dropout)
+    private void SetAdapter(double strength, Generator? dropout)
     {
         if (adapter is not null) (adapter.Strength, adapter.DropoutStream) = (strength, dropout);
     }
@@ -89,8 +94,8 @@ internal sealed class Previews
         NegativeSkippedLayers = options.Training.ClipSkip - 1,
     };
 
-    /// <summary>What training does not need: the autoencoder, and text encoders, unless an adapter learns on them.</summary>
-    private IEnumerable<string> Unused() => options.TextEncoder is null ? family.ComponentNames.Skip(1).Append("vae") : ["vae"];
+    /// <summary>What training does not need: the autoencoder, and text encoders, unless they learn.</summary>
+    private IEnumerable<string> Unused() => !options.TextEncodersLearn ? family.ComponentNames.Skip(1).Append("vae") : ["vae"];
 
     /// <summary>A stop while drawing is none of the run's: the step is made, and the loop will see it too.</summary>
     private bool WriteSheet(string path, IReadOnlyList<RgbImage> before, CancellationToken cancellation)
@@ -101,7 +106,9 @@ internal sealed class Previews
             using var weights = Weights?.Invoke();
             var now = Draw(strength: 1, cancellation);
             var zoom = Math.Max(1, SheetSide / now[0].Size.Width);
-            var sheet = before.Count > 0 ? ImageGrid.Sheet([before, now], Prompts, ["before", "after"], zoom) : ImageGrid.Sheet([now], Prompts, [], zoom);
+            List<(string Label, IReadOnlyList<RgbImage> Pictures)> rows = before.Count > 0 ? [("before", before), ("after", now)] : [("now", now)];
+            if (holes is not null) rows.Insert(0, ("given", holes.Shown));
+            var sheet = ImageGrid.Sheet([.. rows.Select(row => row.Pictures)], Prompts, rows.Count > 1 ? [.. rows.Select(row => row.Label)] : [], zoom);
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
             ImageFile.WritePng(path, sheet);
             return true;

@@ -13,6 +13,18 @@ namespace LowRank.Recipes;
 /// <param name="Encoders">Text encoders that backward goes through.</param>
 internal sealed record TrainedSize(int Modules, long Numbers, SavePrecision Precision, IReadOnlyList<string> Encoders)
 {
+    /// <summary>Numbers in the result's file or files.</summary>
+    public long Written { get; init; } = Numbers;
+
+    /// <summary>How many of the numbers lie in tensors so large that adamw8bit keeps their state in 8 bits.</summary>
+    public long Large { get; init; }
+
+    /// <summary>Whether the model's own weights learn.</summary>
+    public bool Whole { get; init; }
+
+    /// <summary>Whether values and gradients have 16 bits.</summary>
+    public bool Halved { get; init; }
+
     public static TrainedSize Of(Adapters.AdapterSet adapter, SavePrecision precision) =>
         new(adapter.Layers.Count, adapter.FlatParameters.numel(), precision, [.. adapter.Layers.Select(layer => layer.Component).Distinct().Where(name => name.StartsWith("text_encoder", StringComparison.Ordinal))]);
 }
@@ -21,6 +33,7 @@ internal sealed record TrainedSize(int Modules, long Numbers, SavePrecision Prec
 internal static class RunEstimate
 {
     private const double StepPerForward = 2.6;       // forward, backward to the activations, and what hangs on them; measured 2.1 to 3.3
+    private const double WeightsPerForward = 1;      // backward to the weights, and their update
     private const double RecomputedForward = 1;      // gradient checkpointing makes every block twice
     private const double KeptPerOutput = 1.3;        // activations that are kept for backward, against the sum of all layers' outputs
     private const double KeptWhenRecomputed = 0.2;   // the same with gradient checkpointing: the inputs of blocks, and all of one block
@@ -55,6 +68,8 @@ internal static class RunEstimate
         foreach (var hook in hooks) hook.remove();
         var weights = denoiser.parameters().Sum(parameter => parameter.numel() * parameter.element_size());
         var uses = data.Images.Sum(image => image.Repeats);
+        var toDraw = PriorPictures.ToDraw(options);
+        if (toDraw > 0) uses = 2 * Math.Max(options.Prior!.Count, data.Images.Where(image => !image.Options.Prior).Sum(image => image.Repeats));   // about: prior pictures will be as many as the others
         return new TrainingPlan
         {
             Model = options.Model,
@@ -63,13 +78,15 @@ internal static class RunEstimate
             Data = data.Report,
             Modules = trained.Modules,
             Parameters = trained.Numbers,
-            AdapterBytes = trained.Numbers * (trained.Precision == SavePrecision.Fp32 ? 4 : 2),
+            AdapterBytes = trained.Written * (trained.Precision == SavePrecision.Fp32 ? 4 : 2),
             Steps = options.TotalSteps,
             PicturesPerStep = training.BatchSize * training.Accumulation,
             Epochs = (double)options.TotalSteps * training.BatchSize * training.Accumulation / uses,
-            MemoryBytes = Environment.WorkingSet + (long)(outputs * (training.GradientCheckpointing ? KeptWhenRecomputed : KeptPerOutput)) + trained.Numbers * 16 + weights / 100,
-            SecondsPerStep = forward * (StepPerForward + (training.GradientCheckpointing ? RecomputedForward : 0)) * training.Accumulation,
+            MemoryBytes = Environment.WorkingSet + (long)(outputs * (training.GradientCheckpointing ? KeptWhenRecomputed : KeptPerOutput)) + LearningBytes(training, trained) + weights / 100,
+            SecondsPerStep = forward * (StepPerForward + (trained.Whole ? WeightsPerForward : 0) + (training.GradientCheckpointing ? RecomputedForward : 0)) * training.Accumulation,
             Output = options.Output,
+            PriorsToDraw = toDraw,
+            SecondsToDraw = options.Prior is { } prior ? toDraw * prior.Steps * (prior.Guidance == 1 ? 1 : 2) * forward / training.BatchSize : 0,
         };
 
         Conditioning Encode()
@@ -79,7 +96,15 @@ internal static class RunEstimate
         }
     }
 
-    /// <summary>What the run will write: kept adapters, state (values and two moments), pictures and logs.</summary>
+    /// <summary>Values, gradients, the optimizer's state and the moving average.</summary>
+    private static long LearningBytes(TrainingOptions training, TrainedSize trained)
+    {
+        const long WithoutRounding = 8, Rounded = 2;   // bytes that AdamW and adamw8bit keep for a number
+        var saved = training.Optimizer == OptimizerKind.Adamw8bit ? trained.Large * (WithoutRounding - Rounded) : 0;
+        return trained.Numbers * (4 + training.StateBytesPerNumber() - (trained.Halved ? 4 : 0)) - saved;
+    }
+
+    /// <summary>What the run will write: kept results, state (values and two moments), pictures and logs.</summary>
     public static long DiskBytes(IRunOptions options, TrainingPlan plan) =>
-        plan.AdapterBytes * (options.Training.Keep + 2) + plan.Parameters * options.Training.StateBytesPerNumber() * 2 + 50_000_000;
+        plan.AdapterBytes * ((options.SavesResult ? options.Training.Keep : 0) + 2) + plan.Parameters * options.Training.StateBytesPerNumber() * 2 + 50_000_000;
 }

@@ -49,7 +49,7 @@ public sealed record TextEncoderOptions
 internal sealed record TextUse(PromptOptions Prompts, bool AreTrained)
 {
     /// <summary>As the recipe says.</summary>
-    public static TextUse Of(IRunOptions options) => new(PromptsOf(options.Training.ClipSkip), options.TextEncoder is not null);
+    public static TextUse Of(IRunOptions options) => new(PromptsOf(options.Training.ClipSkip), options.TextEncodersLearn);
 
     /// <summary>Clip skip as trainers and web UIs count it, 1 for the last layer.</summary>
     public static PromptOptions PromptsOf(int clipSkip) => new() { SkippedLayers = clipSkip - 1 };

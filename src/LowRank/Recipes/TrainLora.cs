@@ -46,15 +46,16 @@ public static class TrainLora
         using var run = TrainingRun.Open(options, resume, progress);
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
-        var data = RunOptions.ReadData(options, family, options.Data, cancellation);
         using var adapter = TrainedParts.Attach(options, family, streams);
+        PriorPictures.Draw(options, family, adapter, run, cancellation);
+        var data = RunOptions.ReadData(options, family, options.Data, cancellation);
         TrainingLoop? loop = null;
         IDisposable Weights() => loop!.UseForOutput(options.Save.Ema);   // those to save and to draw with, until disposed
         run.Begin(RunEstimate.Of(options, family, data, TrainedSize.Of(adapter, options.Save.Precision)), data, (path, made) => Write(path, adapter, AdapterFacts.Of(options, options.Adapter, options.Save, family, made), Weights));
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
-        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options), run);
+        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options), run) { Holes = HoleMaking.Of(options, streams) };
         encoded.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, adapter, run);
         var before = previews.Draw(strength: 0, cancellation);
@@ -63,7 +64,7 @@ public static class TrainLora
         var parameters = TrainedParts.Parameters(options, family, adapter);
         using var optimizer = training.MakeOptimizer(parameters);
         using var average = training.MakeAverage(parameters);
-        loop = new TrainingLoop(optimizer, training.MakeSchedule(), new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm), average) { LimitNorms = WeightNorms.By(adapter, options.Adapter), Absent = adapter.TakeAbsent };
+        loop = new TrainingLoop(optimizer, training.MakeSchedule(), training.LoopOptions(training.Steps), average) { LimitNorms = WeightNorms.By(adapter, options.Adapter), Absent = adapter.TakeAbsent };
         previews.Weights = Weights;
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
@@ -85,7 +86,7 @@ public static class TrainLora
     }
 
     internal static IDiffusionFamily Open(IRunOptions options) =>
-        FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
+        FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32, widen: options.Inpainting is { Widen: true });
 }
 
 /// <summary>The lines that matter: a batch, noise, timesteps, and how far the prediction is off.</summary>
@@ -103,11 +104,13 @@ internal sealed class DenoisingStep(IRunOptions options, IDiffusionFamily family
         var batch = next();
         Drawn = batch.Plan.State;
         var drawn = noise.Draw(batch.Latents);
-        return loss.Of(batch.Latents, batch.Conditioning, drawn.Noise, drawn.Timesteps, batch.Names, new BatchExtras
+        var scored = loss.Of(batch.Latents, batch.Conditioning, drawn.Noise, drawn.Timesteps, batch.Names, new BatchExtras
         {
             Perturbation = drawn.Perturbation,
+            Beside = batch.Beside,
             Masks = batch.Masks,
             Weights = options.Loss.ItemWeights([.. batch.Sets.Select(set => set.LossWeight)], [.. batch.Sets.Select(set => set.Prior)]),
         });
+        return scored with { Uses = [.. scored.Uses!.Zip(batch.Plan.Samples, (use, sample) => use.Of(sample.Image.Name))] };
     }
 }

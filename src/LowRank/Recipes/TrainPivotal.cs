@@ -43,13 +43,14 @@ public static class TrainPivotal
         using var streams = new RandomStreams(options.Seed);
         using var family = TrainLora.Open(options);
         using var parts = new PivotalParts(options, family, streams);
+        PriorPictures.Draw(options, family, parts.Adapter, run, cancellation);
         var data = TokenTraining.ReadData(options, options.Tokens, options.Template, family, cancellation);
         run.Begin(RunEstimate.Of(options, family, data, parts.Size), data, (path, made) => parts.Write(path, family, made, withTokens: true));
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
         var identity = ModelIdentity.Of(options);
-        using var captioned = new EncodedData(family, data, cache, identity, TextUse.Of(options) with { AreTrained = true }, run);
+        using var captioned = new EncodedData(family, data, cache, identity, TextUse.Of(options) with { AreTrained = true }, run) { Holes = HoleMaking.Of(options, streams) };
         captioned.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, parts.Adapter, run);
         var before = previews.Draw(strength: 0, cancellation);
@@ -79,7 +80,7 @@ public static class TrainPivotal
             parts.Tokens.RequireGradients(options.Inversion.TuningLearningRate > 0);
             var loop = phases.Begin(new(parts.OfAll, new LearningRateSchedule.Later(options.Inversion.Steps, training.MakeSchedule()), parts.TotalSteps, (parts.Adapter, options.Adapter)));
             if (cancellation.IsCancellationRequested) return false;
-            using var encoded = options.Inversion.TuningLearningRate > 0 ? null : new EncodedData(family, data, cache, identity.WithTokens(parts.Tokens), TextUse.Of(options), run);
+            using var encoded = options.Inversion.TuningLearningRate > 0 ? null : new EncodedData(family, data, cache, identity.WithTokens(parts.Tokens), TextUse.Of(options), run) { Holes = HoleMaking.Of(options, streams) };
             encoded?.EncodeAhead(cancellation, warn: false);
             return phases.Run(loop, encoded ?? captioned, After(options.Inversion.TuningLearningRate, training.MakeSchedule(), options.Inversion.Steps), cancellation);
         }

@@ -50,7 +50,7 @@ public static class TrainTextualInversion
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
-        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options) with { AreTrained = true }, run);
+        using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options) with { AreTrained = true }, run) { Holes = HoleMaking.Of(options, streams) };
         encoded.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, adapter: null, run);
         var before = previews.Draw(strength: 0, cancellation);
@@ -58,7 +58,7 @@ public static class TrainTextualInversion
         // loop
         using var optimizer = training.MakeOptimizer(TrainedParameters.Of(tokens, new ParameterGroup(training.LearningRate, training.WeightDecay)));
         var schedule = training.MakeSchedule();
-        var loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(training.Steps, training.Accumulation, training.MaxGradientNorm));
+        var loop = new TrainingLoop(optimizer, schedule, training.LoopOptions(training.Steps));
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => true));
@@ -67,7 +67,7 @@ public static class TrainTextualInversion
         // write
         var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
-        var files = finished ? TokenTraining.WriteEach(run.Folder, tokens, options.Embeddings, AdapterFacts.OfTokens(options, family, loop.Position.Step)) : [];
+        var files = finished ? TokenTraining.WriteEach(run.Folder, tokens, options.Embeddings, AdapterFacts.OfRun(options, family, loop.Position.Step)) : [];
         return run.Result(finished, loop.Position.Step, watch.Elapsed, sheet, previews.Prompts) with { Embeddings = files };
 
         void Between(long made)
@@ -79,7 +79,7 @@ public static class TrainTextualInversion
         void Write(string path, long made)
         {
             using var scope = NewDisposeScope();
-            SafetensorsWriter.Write(path, EmbeddingWriter.Bundle(path, tokens.Tokens, AdapterFacts.TypeOf(options.Embeddings.Precision).ToScalarType()), AdapterFacts.OfTokens(options, family, made));
+            SafetensorsWriter.Write(path, EmbeddingWriter.Bundle(path, tokens.Tokens, AdapterFacts.TypeOf(options.Embeddings.Precision).ToScalarType()), AdapterFacts.OfRun(options, family, made));
         }
     }
 

@@ -31,6 +31,9 @@ public sealed record TrainTextualInversionOptions : IRunOptions
     /// <summary>Folders of pictures.</summary>
     public required IReadOnlyList<DataSetOptions> Data { get; init; }
 
+    /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
+    public InpaintingOptions? Inpainting { get; init; }
+
     /// <summary>The words to learn.</summary>
     public required IReadOnlyList<LearnedTokenOptions> Tokens { get; init; }
 
@@ -64,5 +67,7 @@ public sealed record TrainTextualInversionOptions : IRunOptions
 
     TextEncoderOptions? IRunOptions.TextEncoder => null;
 
-    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data) => this with { Output = output, Data = data };
+    PriorOptions? IRunOptions.Prior => null;   // nothing of the model changes, so nothing needs to be preserved
+
+    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data, PriorOptions? prior) => this with { Output = output, Data = data };
 }

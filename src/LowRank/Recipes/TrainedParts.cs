@@ -52,10 +52,15 @@ internal static class TrainedParts
     public static void SetCheckpointing(TrainLoraOptions options, IDiffusionFamily family, AdapterSet adapter, RandomStreams streams)
     {
         if (!options.Training.GradientCheckpointing) return;
-        foreach (var part in adapter.Layers.Select(layer => layer.Component).Distinct())
-        {
-            if (family.Component(part) is ICheckpointed model) (model.Blocks.Recomputes, model.Blocks.Random) = (true, streams["dropout"]);
-        }
+        foreach (var part in adapter.Layers.Select(layer => layer.Component).Distinct()) Checkpoint(family.Component(part), streams["dropout"]);
+    }
+
+    /// <summary>Lets the blocks of a model be computed again in backward, where it can.</summary>
+    /// <param name="part">The model.</param>
+    /// <param name="random">What its blocks may draw from.</param>
+    public static void Checkpoint(nn.Module part, Generator random)
+    {
+        if (part is ICheckpointed model) (model.Blocks.Recomputes, model.Blocks.Random) = (true, random);
     }
 
     private static IReadOnlyList<AdapterTarget> SelectText(IReadOnlyDictionary<string, nn.Module> encoders, AdapterOptions options)

@@ -12,7 +12,10 @@ public sealed record TrainingResult
     /// <summary>Wall time, model loading and previews included.</summary>
     public required double Seconds { get; init; }
 
-    /// <summary>The file with everything that was trained; of a stopped run the one that was saved last.</summary>
+    /// <summary>
+    /// The file with everything that was trained; of a stopped run the one that was saved last. For methods that train whole models the model's folder;
+    /// of a stopped run that which was saved last, or the folder of what a resume needs.
+    /// </summary>
     public required string Adapter { get; init; }
 
     /// <summary>A file for each learned token, for tools that want them alone; empty for methods without tokens, and for a stopped run.</summary>

@@ -5,7 +5,7 @@ using LowRank.Training;
 namespace LowRank.Recipes;
 
 /// <summary>
-/// The outside of a training run: its folder, log, saved adapters and states. A new run leaves nothing behind until it has something to keep;
+/// The outside of a training run: its folder, log, saved results and states. A new run leaves nothing behind until it has something to keep;
 /// one that was cut off goes on from its newest state.
 /// </summary>
 internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
@@ -18,7 +18,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     private readonly TrainingState? old;
     private RunRecorder? recorder;
     private IReadOnlyDictionary<string, string> fixedOptions = new Dictionary<string, string>();
-    private Action<string, long> writeAdapter = (_, _) => throw new InvalidOperationException("the run has not begun");
+    private Action<string, long> writeResult = (_, _) => throw new InvalidOperationException("the run has not begun");
     private (TrainingLoop Loop, IReadOnlyDictionary<string, byte[]> Streams, SamplerState Data)? reached;
     private bool keep;
 
@@ -34,6 +34,12 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     /// <summary>The step whose state a resumed run goes on from; null for a run from the start.</summary>
     public long? ResumesAt => old?.Position.Step;
 
+    /// <summary>Where the result goes.</summary>
+    private string ResultPath => options.MakesModel ? Folder.Model : Folder.Adapter;
+
+    /// <summary>Where a save of a step goes: the result as it is then, or the state where that is all.</summary>
+    private string Saved(long step) => !options.SavesResult ? Folder.SavedState(step) : options.MakesModel ? Folder.SavedModel(step) : Folder.SavedAdapter(step);
+
     /// <summary>Looks for the folder before anything slow is done: a new run wants one without a run, a resumed one wants its own. Writes nothing.</summary>
     /// <param name="options">Valid.</param>
     /// <param name="resume">Whether to go on with the run in the folder.</param>
@@ -45,11 +51,11 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     /// <summary>Checks what can still be checked, then claims the folder and says what is going to happen.</summary>
     /// <param name="plan">What is going to happen.</param>
     /// <param name="data">The pictures: a resumed run goes on with the same ones.</param>
-    /// <param name="write">Writes the adapter as it is now to a path, for a number of steps.</param>
+    /// <param name="write">Writes the result as it is now to a path, for a number of steps.</param>
     /// <exception cref="OptionsException">A resumed run with other options or data, a folder that cannot be written, a disk too full.</exception>
     public void Begin(TrainingPlan plan, TrainingData data, Action<string, long> write)
     {
-        writeAdapter = write;
+        writeResult = write;
         fixedOptions = ResumedOptions.Of(options, data);
         old?.RequireSameOptions(fixedOptions);
         Folder.RequireWritable(RunEstimate.DiskBytes(options, plan));
@@ -72,15 +78,15 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     /// <summary>Notes that a step is complete: what a save would hold from now on.</summary>
     private void Reach(TrainingLoop loop, RandomStreams streams, SamplerState data) => reached = (loop, streams.Save(), data);
 
-    /// <summary>Writes adapter and state of the last complete step.</summary>
+    /// <summary>Writes state and result of the last complete step.</summary>
     private void Save()
     {
         if (reached is not var (loop, streams, data)) return;
         var step = loop.Position.Step;
         keep = true;
         using (var state = TrainingState.Of(loop, streams, data, fixedOptions)) state.Save(Folder.State, KeptStates);
-        var path = Folder.SavedAdapter(step);
-        writeAdapter(path, step);
+        var path = Saved(step);
+        if (options.SavesResult) writeResult(path, step);
         Folder.KeepNewest(options.Training.Keep);
         Report(new RunSaved(step, path));
         RunReport.Write(Folder);   // so that a long run can be looked at
@@ -116,7 +122,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         Finished = finished,
         Steps = steps,
         Seconds = time.TotalSeconds,
-        Adapter = finished ? Folder.Adapter : Folder.SavedAdapter(steps),
+        Adapter = finished ? ResultPath : Saved(steps),
         BeforeAfter = sheet,
         LossPlot = Folder.LossPlot,
         Report = Folder.Report,
@@ -145,8 +151,8 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         recorder!.WriteLossPlot();
         if (finished)
         {
-            writeAdapter(Folder.Adapter, steps);
-            Report(new RunFinished(steps, Folder.Adapter, time.TotalSeconds));
+            writeResult(ResultPath, steps);
+            Report(new RunFinished(steps, ResultPath, time.TotalSeconds));
         }
         else
         {
@@ -156,8 +162,12 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         RunReport.Write(Folder);
     }
 
-    /// <inheritdoc/>
-    public void Report(TrainingEvent value) => recorder!.Report(value);
+    /// <summary>Into the log, and to the listener; before <see cref="Begin"/> there is no log yet.</summary>
+    public void Report(TrainingEvent value)
+    {
+        if (recorder is not null) recorder.Report(value);
+        else listener?.Report(value);
+    }
 
     /// <inheritdoc/>
     public void Dispose()

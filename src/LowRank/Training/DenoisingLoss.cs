@@ -7,13 +7,23 @@ namespace LowRank.Training;
 /// <param name="Loss">() float32, attached to the graph: the mean over the items.</param>
 /// <param name="PerItem">Each item's part, weighted as in the loss.</param>
 /// <param name="Items">What the items are called, for messages: the pictures' paths.</param>
-internal readonly record struct MicroBatchLoss(Tensor Loss, IReadOnlyList<float> PerItem, IReadOnlyList<string> Items);
+internal readonly record struct MicroBatchLoss(Tensor Loss, IReadOnlyList<float> PerItem, IReadOnlyList<string> Items)
+{
+    /// <summary>Each picture with its timestep and its error before any weight; for those who watch the run. Null where nothing is said of them.</summary>
+    public IReadOnlyList<PictureUse>? Uses { get; init; }
+}
 
 /// <summary>What some trainings give beside latents, conditioning and noise. Nothing set: the plain case. The tensors stay the caller's.</summary>
 internal sealed record BatchExtras
 {
     /// <summary>(B, C, h, w) float32: noise that the denoiser sees and is not asked for. Null for none.</summary>
     public Tensor? Perturbation { get; init; }
+
+    /// <summary>
+    /// (B, 1 + C, h, w) float32: what an inpainting denoiser sees behind the noisy latents, the hole (1 where it paints) and the latents of the picture
+    /// without it. No noise is added to it. Null for other denoisers.
+    /// </summary>
+    public Tensor? Beside { get; init; }
 
     /// <summary>(B, 2, h, w) float32: masks by <see cref="LossMask.Area"/> and by <see cref="LossMask.Corner"/>. Null for none.</summary>
     public Tensor? Masks { get; init; }
@@ -30,8 +40,8 @@ internal sealed record BatchExtras
 /// <param name="type">What the denoiser predicts.</param>
 /// <param name="weighting">Weight of each item by its signal-to-noise ratio.</param>
 /// <param name="predict">
-/// The denoiser (<see cref="IDiffusionFamily.Predict"/>): noisy latents (B, C, h, w) float32, timesteps (B) float32 and conditioning to
-/// a prediction (B, C, h, w) of any float dtype.
+/// The denoiser (<see cref="IDiffusionFamily.Predict"/>): noisy latents (B, C, h, w) float32 with what stands beside them, timesteps (B) float32 and
+/// conditioning to a prediction (B, C, h, w) of any float dtype.
 /// </param>
 internal sealed class DenoisingLoss(
     NoiseSchedule schedule, PredictionType type, LossWeighting weighting, Func<Tensor, Tensor, Conditioning, Tensor> predict)
@@ -61,13 +71,16 @@ internal sealed class DenoisingLoss(
         var (noisy, target) = TrainingTarget.Of(schedule, type, latents, noise.to(latents.device), timesteps, extras?.Perturbation?.to(latents.device));
         var weights = new float[timesteps.Length];
         for (var item = 0; item < weights.Length; item++) weights[item] = weighting.Weight((WeightSchedule ?? schedule).Snr(timesteps[item]), type);
-        var prediction = predict(noisy, tensor(timesteps.ToArray(), ScalarType.Float32, latents.device), conditioning).to(ScalarType.Float32);
+        var seen = extras?.Beside is { } beside ? cat([noisy, beside.to(latents.device)], 1) : noisy;
+        var prediction = predict(seen, tensor(timesteps.ToArray(), ScalarType.Float32, latents.device), conditioning).to(ScalarType.Float32);
         var elements = Elements(prediction, target, timesteps, extras?.Masks?.to(latents.device));
         var errors = elements.mean([1, 2, 3]);   // (B)
-        if (extras?.Weights is { } own) errors *= tensor(own.ToArray(), device: latents.device);
-        var weighted = errors * tensor(weights, device: latents.device);
-        var perItem = weighted.detach().cpu().data<float>().ToArray();
-        return new MicroBatchLoss(weighted.mean().MoveToOuterDisposeScope(), perItem, items);
+        var own = extras?.Weights is { } given ? errors * tensor(given.ToArray(), device: latents.device) : errors;
+        var weighted = own * tensor(weights, device: latents.device);
+        var values = stack([weighted.detach(), errors.detach()]).cpu().data<float>().ToArray();   // (2, B): one wait for the device
+        var uses = new PictureUse[weights.Length];
+        for (var item = 0; item < uses.Length; item++) uses[item] = new PictureUse(items[item], timesteps[item], values[weights.Length + item]);
+        return new MicroBatchLoss(weighted.mean().MoveToOuterDisposeScope(), values[..weights.Length], items) { Uses = uses };
     }
 
     private Tensor Elements(Tensor prediction, Tensor target, ReadOnlySpan<long> timesteps, Tensor? masks)

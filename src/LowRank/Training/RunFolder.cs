@@ -24,6 +24,9 @@ public sealed class RunFolder
     /// <summary>The result.</summary>
     public string Adapter => File("adapter.safetensors");
 
+    /// <summary>The result of a method that trains whole models: a folder in the diffusers layout.</summary>
+    public string Model => File("model");
+
     /// <summary>The adapter of a method that learns tokens with it, without them.</summary>
     internal string AdapterAlone => File("lora.safetensors");
 
@@ -47,6 +50,12 @@ public sealed class RunFolder
 
     /// <summary>The adapter saved after a step: adapter-000200.safetensors.</summary>
     public string SavedAdapter(long step) => File($"adapter-{Number(step)}.safetensors");
+
+    /// <summary>The model saved after a step, where the recipe asks for it: model-000200.</summary>
+    public string SavedModel(long step) => File($"model-{Number(step)}");
+
+    /// <summary>What a resume needs, as of a step.</summary>
+    internal string SavedState(long step) => File(System.IO.Path.Combine("state", $"step-{Number(step)}"));
 
     /// <summary>The file of a learned token: embeddings/my-style.safetensors.</summary>
     internal string Embedding(string file) => File(System.IO.Path.Combine("embeddings", file));
@@ -133,10 +142,12 @@ public sealed class RunFolder
     public IReadOnlyList<long> SavedSteps() =>
         [.. Directory.GetFiles(Path, "adapter-*.safetensors").Select(StepOf).OfType<long>().Order()];
 
-    /// <summary>Removes all but the newest <paramref name="keep"/> saved adapters.</summary>
+    /// <summary>Removes all but the newest <paramref name="keep"/> saved adapters, and saved models.</summary>
     internal void KeepNewest(int keep)
     {
         foreach (var step in SavedSteps().SkipLast(keep)) System.IO.File.Delete(SavedAdapter(step));
+        var models = Directory.GetDirectories(Path, "model-*").Select(StepOf).OfType<long>().Order();
+        foreach (var step in models.SkipLast(keep)) Directory.Delete(SavedModel(step), recursive: true);
     }
 
     /// <summary>Removes what a new run writes before its first save, and the folder where nothing else is in it: as if it had never begun.</summary>
@@ -150,7 +161,7 @@ public sealed class RunFolder
 
     private void RefuseUsed()
     {
-        string[] marks = [Events, Adapter, State, Recipe];
+        string[] marks = [Events, Adapter, Model, State, Recipe];
         if (marks.FirstOrDefault(System.IO.Path.Exists) is not { } mark) return;
         throw new OptionsException(
             $"""
@@ -177,5 +188,5 @@ public sealed class RunFolder
     private static string Number(long step) => step.ToString("D6", CultureInfo.InvariantCulture);
 
     private static long? StepOf(string path) =>
-        long.TryParse(System.IO.Path.GetFileNameWithoutExtension(path)["adapter-".Length..], NumberStyles.None, CultureInfo.InvariantCulture, out var step) ? step : null;
+        long.TryParse(System.IO.Path.GetFileNameWithoutExtension(path).Split('-')[^1], NumberStyles.None, CultureInfo.InvariantCulture, out var step) ? step : null;
 }

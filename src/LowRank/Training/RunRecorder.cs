@@ -24,16 +24,22 @@ internal sealed class RunRecorder : IProgress<TrainingEvent>, IDisposable
             steps.AddRange(folder.ReadEvents().OfType<StepFinished>());
         }
         tensorBoard = new TensorBoardLog(folder.TensorBoard);
+        foreach (var old in steps) tensorBoard.GoOnFrom(old);
     }
 
     /// <inheritdoc/>
     public void Report(TrainingEvent value)
     {
         folder.Append(value);
-        if (value is StepFinished step)
+        switch (value)
         {
-            steps.Add(step);
-            tensorBoard.Add(step);
+            case StepFinished step:
+                steps.Add(step);
+                tensorBoard.Add(step);
+                break;
+            case RunSaved saved:
+                tensorBoard.AddPictures(PictureDifficulty.Of([.. steps.SelectMany(step => step.Uses)]), saved.Step);
+                break;
         }
         listener?.Report(value);
     }

@@ -12,14 +12,20 @@ namespace LowRank.Training;
 public static class RunReport
 {
     private const string Style = """
-        :root { color-scheme: light dark; --ink: #1d1f21; --paper: #fdfdfc; --faint: #6b7075; --line: #dcdfe2; --main: #c25b12; --raw: #7fa3c4; }
-        @media (prefers-color-scheme: dark) { :root { --ink: #e6e6e3; --paper: #17191b; --faint: #9aa0a6; --line: #33373b; --main: #f0883e; --raw: #4f7394; } }
-        body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-        h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem } .state, figcaption, .faint { color: var(--faint) }
-        table { border-collapse: collapse } td { padding: .15rem 1.2rem .15rem 0; vertical-align: top } td:first-child { color: var(--faint) }
-        figure { margin: 1rem 0 } img { max-width: 100%; height: auto; border: 1px solid var(--line); background: #fff } svg { width: 100%; height: auto }
-        pre { background: color-mix(in srgb, var(--line) 35%, transparent); padding: 1rem; overflow-x: auto; font-size: .85rem }
-        .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1rem } .warning { border-left: 3px solid var(--main); padding-left: .8rem }
+        :root { color-scheme: light dark; --ink: #1d1f21; --paper: #fdfdfc; --faint: #646a70; --line: #dcdfe2; --main: #c25b12; --raw: #7fa3c4;
+          --hue-0: #c25b12; --hue-1: #2a6fb0; --hue-2: #3d8b37; --hue-3: #8e44ad; --hue-4: #b8860b; --hue-5: #16807a; --hue-6: #c0392b; --hue-7: #5d6d7e; }
+        @media (prefers-color-scheme: dark) { :root { --ink: #e6e6e3; --paper: #17191b; --faint: #9aa0a6; --line: #33373b; --main: #f0883e; --raw: #4f7394;
+          --hue-0: #f0883e; --hue-1: #6cb0f0; --hue-2: #7ccf75; --hue-3: #c792ea; --hue-4: #e5c15a; --hue-5: #5fd0c8; --hue-6: #f07178; --hue-7: #a9b7c6; } }
+        * { box-sizing: border-box }
+        body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 76rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word }
+        h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem } .state, figcaption, .faint { color: var(--faint) } p { max-width: 48rem }
+        table { border-collapse: collapse } td, th { padding: .15rem 1.2rem .15rem 0; vertical-align: top; text-align: left; font-weight: normal } th, .facts td:first-child { color: var(--faint) }
+        td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } .wide { overflow-x: auto } details { margin: .5rem 0 } summary { cursor: pointer }
+        figure { margin: 1rem 0 } img { max-width: 100%; height: auto; border: 1px solid var(--line); background: #fff } svg { display: block; width: 100%; height: auto }
+        pre { background: color-mix(in srgb, var(--line) 35%, transparent); padding: 1rem; overflow-x: auto; font-size: .85rem; margin: .5rem 0 }
+        .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem 1.5rem } .plot { margin: 0 }
+        .legend { display: flex; flex-wrap: wrap; gap: 0 1rem; font-size: .8rem; padding-left: 10% } .legend span::before { content: ""; display: inline-block; width: 1rem; height: .2rem; margin-right: .35rem; vertical-align: middle; background: var(--own) }
+        .warning { border-left: 3px solid var(--main); padding-left: .8rem }
         """;
 
     /// <summary>Writes <c>report.html</c> into a run folder, over an older one.</summary>
@@ -44,7 +50,8 @@ public static class RunReport
         Warnings(page, events);
         Picture(page, run.BeforeAfter, "Same prompts and seeds without and with the adapter.");
         Facts(page, started.Plan, steps);
-        Plots(page, steps);
+        Section(page, "How it went", ReportPlots.Of(steps));
+        Section(page, "Pictures with the highest loss", ReportPlots.HardestPictures(steps));
         Previews(page, events, run);
         Section(page, "Data", $"<pre>{Text(string.Join('\n', started.Plan.Data.Lines()))}</pre>");
         if (File.Exists(run.Recipe)) Section(page, "Recipe, every default written out", $"<pre>{Text(File.ReadAllText(run.Recipe).Trim())}</pre>");
@@ -81,20 +88,6 @@ public static class RunReport
         Section(page, "What was trained", $"<table>{string.Concat(rows.Select(row => $"<tr><td>{row.Item1}</td><td>{Text(row.Item2.ToString(CultureInfo.InvariantCulture))}</td></tr>"))}</table>");
     }
 
-    private static void Plots(StringBuilder page, List<StepFinished> steps)
-    {
-        if (steps.Count < 2) return;
-        var at = steps.Select(step => (double)step.Step).ToArray();
-        var plots = new[]
-        {
-            LinePlot.Svg("loss", at, [new("each step", [.. steps.Select(step => step.Loss)], Faint: true), new("smoothed", [.. steps.Select(step => step.SmoothedLoss)])]),
-            LinePlot.Svg("gradient norm, before clipping", at, [new("each step", [.. steps.Select(step => step.GradientNorm)])]),
-            LinePlot.Svg("learning rate", at, [new("as used", [.. steps.Select(step => step.LearningRate)])]),
-            LinePlot.Svg("memory, GB", at, [new("resident", [.. steps.Select(step => step.MemoryBytes / 1e9)])]),
-        };
-        Section(page, "How it went", $"<div class=\"plots\">{string.Concat(plots)}</div>");
-    }
-
     private static void Previews(StringBuilder page, IReadOnlyList<TrainingEvent> events, RunFolder run)
     {
         var previews = events.OfType<PreviewWritten>().DistinctBy(preview => preview.Step).Where(preview => File.Exists(run.Preview(preview.Step))).ToList();
@@ -109,7 +102,10 @@ public static class RunReport
         page.Append(CultureInfo.InvariantCulture, $"<figure><img alt=\"{Text(caption)}\" src=\"data:image/png;base64,{Convert.ToBase64String(File.ReadAllBytes(path))}\"><figcaption>{Text(caption)}</figcaption></figure>\n");
     }
 
-    private static void Section(StringBuilder page, string title, string body) => page.Append(CultureInfo.InvariantCulture, $"<h2>{Text(title)}</h2>\n{body}\n");
+    private static void Section(StringBuilder page, string title, string body)
+    {
+        if (body.Length > 0) page.Append(CultureInfo.InvariantCulture, $"<h2>{Text(title)}</h2>\n{body}\n");
+    }
 
     private static string Time(double seconds) => string.Create(CultureInfo.InvariantCulture, $"{(int)(seconds / 60)} min {seconds % 60:00} s");
 

@@ -1,11 +1,17 @@
+using System.Globalization;
 using TorchSharp;
 
 namespace LowRank.Training;
 
-/// <summary>Scalars of a run for TensorBoard: loss, loss/smoothed, learning_rate, gradient_norm. A resumed run adds a second event file, which TensorBoard joins.</summary>
+/// <summary>
+/// What can be watched of a run, for TensorBoard: loss, loss/smoothed, learning_rate, gradient_norm; the error by range of timesteps; the hardest
+/// pictures as a text. A resumed run adds a second event file, which TensorBoard joins.
+/// </summary>
 internal sealed class TensorBoardLog(string folder) : IDisposable
 {
+    private const int PicturesListed = 20;
     private readonly TorchSharp.Modules.SummaryWriter writer = torch.utils.tensorboard.SummaryWriter(folder);
+    private readonly SmoothedBins bins = new();
 
     /// <summary>Adds a step's scalars.</summary>
     public void Add(StepFinished step)
@@ -15,6 +21,18 @@ internal sealed class TensorBoardLog(string folder) : IDisposable
         writer.add_scalar("loss/smoothed", (float)step.SmoothedLoss, at);
         writer.add_scalar("learning_rate", (float)step.LearningRate, at);
         writer.add_scalar("gradient_norm", (float)step.GradientNorm, at);
+        foreach (var (bin, error) in bins.Add(step.Uses)) writer.add_scalar("error_by_timestep/" + TimestepBins.Name(bin), (float)error, at);
+    }
+
+    /// <summary>Takes in a step that an earlier part of the run wrote already, so that averages go on.</summary>
+    public void GoOnFrom(StepFinished step) => bins.Add(step.Uses);
+
+    /// <summary>Writes which pictures are the hardest so far.</summary>
+    public void AddPictures(IReadOnlyList<PictureDifficulty> pictures, long step)
+    {
+        if (pictures.Count == 0) return;
+        var rows = pictures.Take(PicturesListed).Select(picture => string.Create(CultureInfo.InvariantCulture, $"| {picture.Picture} | {picture.Relative:0.00} | {picture.Error:0.0000} | {picture.Uses} |\n"));
+        writer.add_text("pictures with the highest loss", "| picture | against others at its timesteps | mean error | uses |\n| --- | --- | --- | --- |\n" + string.Concat(rows), checked((int)step));
     }
 
     /// <inheritdoc/>

@@ -58,11 +58,18 @@ internal sealed class TrainedParameters
     public static TrainedParameters Of(AdapterSet adapter, ParameterRates rates, IReadOnlySet<string>? unreached = null)
     {
         var all = rates.Sort(adapter.NamedParameters(), adapter.FlatParameters, adapter.FlatGradients);
-        for (var index = 0; index < all.Segments.Count; index++)
-        {
-            if (unreached?.Contains(all.Segments[index].Name) == true) all.absent.Add(index);
-        }
+        if (unreached is not null) all.LeaveOut(unreached);
         return all;
+    }
+
+    /// <summary>Updates leave these parameters alone from now on.</summary>
+    /// <param name="names">Of segments; others are passed over.</param>
+    public void LeaveOut(IReadOnlySet<string> names)
+    {
+        for (var index = 0; index < Segments.Count; index++)
+        {
+            if (names.Contains(Segments[index].Name)) absent.Add(index);
+        }
     }
 
     /// <summary>All vectors of learned tokens, in one group.</summary>
@@ -116,7 +123,22 @@ internal sealed class TrainedParameters
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        var (rows, rest) = Rows(Gradients);
+        if (Gradients.dtype == ScalarType.Float32) return Norm(Gradients);
+        var (sum, length) = (0.0, Gradients.numel());
+        for (var start = 0L; start < length; start += Piece)
+        {
+            using var piece = Gradients.narrow(0, start, Math.Min(Piece, length - start)).to(ScalarType.Float32);
+            sum += Math.Pow(Norm(piece), 2);
+        }
+        return Math.Sqrt(sum);
+    }
+
+    private const long Piece = 1 << 24;   // numbers of 16 bits that become float32 at a time
+
+    private static double Norm(Tensor flat)
+    {
+        using var scope = NewDisposeScope();
+        var (rows, rest) = Rows(flat);
         return cat([rows.norm(1), rest.norm().view(1)]).to(ScalarType.Float64).norm().item<double>();
     }
 
@@ -141,7 +163,12 @@ internal sealed class TrainedParameters
     public void ClipGradients(double norm, double limit)
     {
         var factor = limit / (norm + 1e-6);
-        if (factor >= 1) return;
+        if (factor < 1) ScaleGradients(factor);
+    }
+
+    /// <summary>Multiplies every gradient.</summary>
+    public void ScaleGradients(double factor)
+    {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         Gradients.mul_((float)factor);

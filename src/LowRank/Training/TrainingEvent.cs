@@ -9,6 +9,7 @@ namespace LowRank.Training;
 /// </summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "event")]
 [JsonDerivedType(typeof(RunStarted), "started")]
+[JsonDerivedType(typeof(PriorDrawn), "prior")]
 [JsonDerivedType(typeof(PictureEncoded), "encoded")]
 [JsonDerivedType(typeof(StepFinished), "step")]
 [JsonDerivedType(typeof(PreviewWritten), "preview")]
@@ -39,6 +40,22 @@ public sealed class RunStarted : TrainingEvent
 
     /// <summary>Steps already made: 0, or where a resumed run goes on.</summary>
     public long FirstStep { get; }
+}
+
+/// <summary>The base drew a prior picture, before the run has a log: only listeners hear of it. Those that were there already are not told of.</summary>
+public sealed class PriorDrawn : TrainingEvent
+{
+    [JsonConstructor]
+    internal PriorDrawn(int picture, int pictures, string folder) => (Picture, Pictures, Folder) = (picture, pictures, folder);
+
+    /// <summary>How many there are now.</summary>
+    public int Picture { get; }
+
+    /// <summary>How many there will be.</summary>
+    public int Pictures { get; }
+
+    /// <summary>Where they are kept.</summary>
+    public string Folder { get; }
 }
 
 /// <summary>A picture was turned into latents, before the first step. Those found in the cache are not told of.</summary>
@@ -87,6 +104,9 @@ public sealed class StepFinished : TrainingEvent
 
     /// <summary>Resident memory of the process after it.</summary>
     public required long MemoryBytes { get; init; }
+
+    /// <summary>Its pictures, in the order of the micro-batches. Empty in the logs of versions that did not keep them.</summary>
+    public IReadOnlyList<PictureUse> Uses { get; init; } = [];
 }
 
 /// <summary>A preview was generated.</summary>
@@ -102,7 +122,7 @@ public sealed class PreviewWritten : TrainingEvent
     public string Path { get; }
 }
 
-/// <summary>The adapter was written, and with it the state that a resume needs.</summary>
+/// <summary>The state that a resume needs was written, and with it the adapter, or the model where the recipe asks for it.</summary>
 public sealed class RunSaved : TrainingEvent
 {
     [JsonConstructor]
@@ -111,7 +131,7 @@ public sealed class RunSaved : TrainingEvent
     /// <summary>Updates made so far.</summary>
     public long Step { get; }
 
-    /// <summary>The adapter file.</summary>
+    /// <summary>The adapter's file or the model's folder; where neither was asked for, the folder of the state.</summary>
     public string Path { get; }
 }
 
@@ -125,7 +145,7 @@ public sealed class RunWarning : TrainingEvent
     public string Text { get; }
 }
 
-/// <summary>The run made all its steps and wrote its adapter.</summary>
+/// <summary>The run made all its steps and wrote its result.</summary>
 public sealed class RunFinished : TrainingEvent
 {
     [JsonConstructor]
@@ -134,7 +154,7 @@ public sealed class RunFinished : TrainingEvent
     /// <summary>Updates made.</summary>
     public long Steps { get; }
 
-    /// <summary>The adapter file.</summary>
+    /// <summary>The adapter's file; for methods that train whole models the model's folder.</summary>
     public string Adapter { get; }
 
     /// <summary>Wall time of this run, from its first step.</summary>

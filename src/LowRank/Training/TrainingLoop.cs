@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using LowRank.Adapters;
+using static System.FormattableString;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -8,20 +9,27 @@ namespace LowRank.Training;
 /// <param name="Steps">Updates of the whole run.</param>
 /// <param name="Accumulation">Micro-batches whose mean gradient makes one update.</param>
 /// <param name="MaxGradientNorm">Longest gradient over all parameters; longer ones are scaled down. 0 leaves them alone.</param>
-internal sealed record TrainingLoopOptions(long Steps, int Accumulation = 1, double MaxGradientNorm = 0);
+/// <param name="LossScale">How the loss is scaled before backward; null leaves it as it is, and a gradient that is no number ends the run.</param>
+internal sealed record TrainingLoopOptions(long Steps, int Accumulation = 1, double MaxGradientNorm = 0, LossScaleRule? LossScale = null);
 
 /// <summary>Where a loop stands. With the parameters, the optimizer's state and the streams' states it says how to go on.</summary>
 /// <param name="Step">Updates made.</param>
 /// <param name="MicroBatches">Forward passes made.</param>
 /// <param name="LossAverage">The running average behind the smoothed loss, before its correction.</param>
-internal readonly record struct LoopPosition(long Step = 0, long MicroBatches = 0, double LossAverage = 0);
+/// <param name="Scale">What the loss is multiplied by; null before the first step and where it is not scaled.</param>
+internal readonly record struct LoopPosition(long Step = 0, long MicroBatches = 0, double LossAverage = 0, LossScale? Scale = null);
 
 /// <summary>All numbers of one update.</summary>
 /// <param name="Losses">One a micro-batch, as computed: not divided by their number.</param>
 /// <param name="GradientNorm">Over all parameters together, before clipping.</param>
 /// <param name="LearningRates">One a parameter group, schedule included.</param>
 /// <param name="Norms">What limiting the norms of layers did; null where they are not limited.</param>
-internal sealed record StepResult(IReadOnlyList<double> Losses, double GradientNorm, IReadOnlyList<double> LearningRates, LimitedNorms? Norms = null);
+/// <param name="LeftOut">Nothing moved and the step does not count: the scaled gradient was no number.</param>
+internal sealed record StepResult(IReadOnlyList<double> Losses, double GradientNorm, IReadOnlyList<double> LearningRates, LimitedNorms? Norms = null, bool LeftOut = false)
+{
+    /// <summary>Every picture of the step; empty where the loss says nothing of them.</summary>
+    public IReadOnlyList<PictureUse> Uses { get; init; } = [];
+}
 
 /// <summary>
 /// The loop of every training: micro-batches, mean gradient, norm, clip, update, and round again. Knows no model and no file:
@@ -79,6 +87,11 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
             if (stop.IsCancellationRequested) return false;
             var watch = Stopwatch.StartNew();
             var result = Step(score);
+            if (result.LeftOut)
+            {
+                events.Report(new RunWarning(Invariant($"the gradient of step {Position.Step + 1} is no number with the loss times {Position.Scale!.Value.Factor * 2:G6}: these pictures are left out, and the factor is {Position.Scale!.Value.Factor:G6} from here")));
+                continue;
+            }
             var smoothed = Position.LossAverage / (1 - Math.Pow(AverageDecay, Position.Step));
             if (Position.Step % StepsBetweenTrims == 0) NativeMemory.ReturnUnused();
             events.Report(new StepFinished
@@ -92,6 +105,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
                 ScaledModules = result.Norms?.Scaled,
                 Seconds = watch.Elapsed.TotalSeconds,
                 MemoryBytes = Environment.WorkingSet,
+                Uses = result.Uses,
             });
             between(Position.Step);
         }
@@ -103,32 +117,38 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
     public StepResult Step(Func<long, MicroBatchLoss> score)
     {
         using var scope = NewDisposeScope();
-        var (losses, items, broken) = (new List<double>(), new List<string>(), new List<string>());
+        var scale = options.LossScale is { } rule ? Position.Scale ?? new LossScale(rule.First) : (LossScale?)null;
+        var (losses, items, broken, uses) = (new List<double>(), new List<string>(), new List<string>(), new List<PictureUse>());
         for (var micro = 0; micro < options.Accumulation; micro++)
         {
             using var inner = NewDisposeScope();   // a graph is freed before the next one is built
             var scored = score(Position.MicroBatches + micro);
-            (scored.Loss / options.Accumulation).backward();
+            (scored.Loss * (scale?.Factor ?? 1) / options.Accumulation).backward();
             losses.Add(scored.Loss.item<float>());
             items.AddRange(scored.Items);
+            uses.AddRange(scored.Uses ?? []);
             broken.AddRange(scored.Items.Where((_, item) => !float.IsFinite(scored.PerItem[item])));
         }
+        if (scale is { } factor) Parameters.ScaleGradients(1 / factor.Factor);
         var norm = Parameters.GradientNorm();
         var multiplier = schedule.Multiplier(Position.Step);
         var rates = optimizer.Rates(multiplier).Select((rate, group) => Parameters.Groups[group].StandsStill(Position.Step) ? 0 : rate).ToArray();
+        var after = Position.MicroBatches + options.Accumulation;
         if (!double.IsFinite(norm) || !losses.TrueForAll(double.IsFinite))
         {
             Parameters.ClearGradients();
-            throw new TrainingDivergedException(Position.Step + 1, losses.Average(), norm, rates[0], broken.Count > 0 ? broken : items);
+            Absent?.Invoke();
+            if (scale?.Smaller() is not { } smaller) throw new TrainingDivergedException(Position.Step + 1, losses.Average(), norm, rates[0], broken.Count > 0 ? broken : items);
+            Position = Position with { MicroBatches = after, Scale = smaller };
+            return new StepResult(losses, norm, rates, LeftOut: true);
         }
         if (options.MaxGradientNorm > 0) Parameters.ClipGradients(norm, options.MaxGradientNorm);
         optimizer.Step(multiplier, Parameters.Still(Position.Step, Absent?.Invoke()));
         var norms = LimitNorms?.Invoke();
         Parameters.ClearGradients();
         average?.Update(Position.Step + 1);
-        Position = new LoopPosition(Position.Step + 1, Position.MicroBatches + options.Accumulation,
-            AverageDecay * Position.LossAverage + (1 - AverageDecay) * losses.Average());
-        return new StepResult(losses, norm, rates, norms);
+        Position = new LoopPosition(Position.Step + 1, after, AverageDecay * Position.LossAverage + (1 - AverageDecay) * losses.Average(), scale?.After(options.LossScale!));
+        return new StepResult(losses, norm, rates, norms) { Uses = uses };
     }
 
     /// <summary>Other values in a tensor for a while. Does nothing where there are none.</summary>

@@ -128,6 +128,10 @@ public sealed partial record TrainingOptions
         };
     }
 
+    /// <summary>How often and how far a loop steps.</summary>
+    /// <param name="lastStep">Where it ends.</param>
+    internal TrainingLoopOptions LoopOptions(long lastStep) => new(lastStep, Accumulation, MaxGradientNorm, LossScale > 0 ? new LossScaleRule(LossScale, LossScaleGrowthInterval) : null);
+
     /// <summary>The factors of the learning rate over the run. Schedule-free training warms up by itself.</summary>
     internal LearningRateSchedule MakeSchedule() =>
         new ScheduleOptions(Schedule, Steps, Optimizer == OptimizerKind.AdamwScheduleFree ? 0 : WarmupSteps)

@@ -119,6 +119,15 @@ public sealed partial record TrainingOptions
     /// <summary>Longest gradient, over all adapter parameters together; longer ones are scaled down. 0 leaves them alone.</summary>
     public double MaxGradientNorm { get; init; } = 1;
 
+    /// <summary>
+    /// Factor of the loss at the start of the run, for half precision; it doubles after <see cref="LossScaleGrowthInterval"/> good steps and halves where the gradient
+    /// is no number, which leaves that step out instead of ending the run. 0 scales nothing.
+    /// </summary>
+    public double LossScale { get; init; }
+
+    /// <summary>Good steps in a row after which the factor of the loss doubles.</summary>
+    public int LossScaleGrowthInterval { get; init; } = 2000;
+
     /// <summary>Arithmetic of the frozen model; adapters always train in fp32.</summary>
     public Precision Precision { get; init; } = Precision.Fp32;
 
@@ -164,6 +173,9 @@ public sealed partial record TrainingOptions
         Check(WeightDecay is >= 0 and < double.PositiveInfinity, $"weight_decay: {WeightDecay}; must be 0 or more");
         Check(Momentum is >= 0 and < 1, $"momentum: {Momentum}; must be 0 or more and below 1");
         Check(MaxGradientNorm is >= 0 and < double.PositiveInfinity, $"max_gradient_norm: {MaxGradientNorm}; must be 0 (off) or more");
+        Check(LossScale is >= 0 and < double.PositiveInfinity, $"loss_scale: {LossScale}; must be 0 (off) or more");
+        Check(LossScaleGrowthInterval >= 1, $"loss_scale_growth_interval: {LossScaleGrowthInterval}; must be 1 or more");
+        Check(LossScale > 0 || LossScaleGrowthInterval == new TrainingOptions().LossScaleGrowthInterval, $"loss_scale_growth_interval: {LossScaleGrowthInterval}; does nothing without loss_scale");
         Check(ClipSkip >= 1, $"clip_skip: {ClipSkip}; must be 1 (the last layer) or more");
         Check(SaveEvery >= 0, $"save_every: {SaveEvery}; must be 0 (only at the end) or more");
         Check(Keep >= 1, $"keep: {Keep}; must be 1 or more");

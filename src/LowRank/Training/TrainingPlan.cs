@@ -21,13 +21,13 @@ public sealed class TrainingPlan
     /// <summary>What was found in the data folders.</summary>
     public required DataReport Data { get; init; }
 
-    /// <summary>Modules that carry an adapter layer.</summary>
+    /// <summary>Modules that carry an adapter layer; layers that learn, for methods that train whole models.</summary>
     public required int Modules { get; init; }
 
     /// <summary>Numbers that are trained.</summary>
     public required long Parameters { get; init; }
 
-    /// <summary>Size of the adapter file, without its header.</summary>
+    /// <summary>Size of the adapter file, without its header; of the whole model, for methods that train one.</summary>
     public required long AdapterBytes { get; init; }
 
     /// <summary>Updates.</summary>
@@ -44,6 +44,12 @@ public sealed class TrainingPlan
 
     /// <summary>Seconds an update, from one forward pass on this machine.</summary>
     public required double SecondsPerStep { get; init; }
+
+    /// <summary>Prior pictures that the base has to draw first.</summary>
+    public int PriorsToDraw { get; init; }
+
+    /// <summary>About how long that takes, from the same forward pass.</summary>
+    public double SecondsToDraw { get; init; }
 
     /// <summary>The run folder.</summary>
     public required string Output { get; init; }

@@ -14,18 +14,25 @@ internal static class UnreachedLayers
     /// <param name="component">The part that is run.</param>
     /// <param name="outputs">Runs it and gives what is in use of it.</param>
     /// <returns>Names as in <see cref="AdapterSet.NamedParameters"/>.</returns>
-    public static IReadOnlySet<string> Find(AdapterSet adapter, string component, Func<IEnumerable<Tensor>> outputs)
+    public static IReadOnlySet<string> Find(AdapterSet adapter, string component, Func<IEnumerable<Tensor>> outputs) => Find([.. adapter.NamedParameters()], adapter.FlatGradients, component, outputs);
+
+    /// <summary>The same for any parameters.</summary>
+    /// <param name="parameters">As <c>component.path</c>.</param>
+    /// <param name="gradients">(N) float32, in which their gradients lie.</param>
+    /// <param name="component">The part that is run.</param>
+    /// <param name="outputs">Runs it and gives what is in use of it.</param>
+    public static IReadOnlySet<string> Find(IReadOnlyList<(string Name, Tensor Parameter)> parameters, Tensor gradients, string component, Func<IEnumerable<Tensor>> outputs)
     {
         using var scope = NewDisposeScope();
-        var named = adapter.NamedParameters().Where(item => item.Name.StartsWith(component + ".", StringComparison.Ordinal)).ToList();
+        var named = parameters.Where(item => item.Name.StartsWith(component + ".", StringComparison.Ordinal)).ToList();
         var places = named.ConvertAll(item => item.Parameter.grad);
-        var kept = adapter.FlatGradients.clone();
+        var kept = gradients.clone();
         foreach (var (_, parameter) in named) parameter.grad = null;
         outputs().Select(output => output.to(ScalarType.Float32).sum()).Aggregate((a, b) => a + b).backward();
         var unreached = named.Where(item => item.Parameter.grad is null).Select(item => item.Name).ToHashSet();
         for (var i = 0; i < named.Count; i++) named[i].Parameter.grad = places[i];
         using var quiet = no_grad();
-        adapter.FlatGradients.copy_(kept);
+        gradients.copy_(kept);
         return unreached;
     }
 }

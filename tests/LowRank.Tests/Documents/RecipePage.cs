@@ -28,16 +28,21 @@ internal static partial class RecipePage
 
     /// <summary>The records behind a recipe by section, and their properties by key.</summary>
     public static IReadOnlyDictionary<string, IReadOnlyDictionary<string, PropertyInfo>> Sections { get; } =
-        new[] { typeof(TrainLoraOptions), typeof(TrainTextualInversionOptions), typeof(TrainPivotalOptions) }.SelectMany(record => Find(record, ""))
+        new[] { typeof(TrainLoraOptions), typeof(TrainTextualInversionOptions), typeof(TrainPivotalOptions), typeof(TrainFullOptions) }.SelectMany(record => Find(record, ""))
             .GroupBy(section => section.Key).ToDictionary(group => group.Key, IReadOnlyDictionary<string, PropertyInfo> (group) => group.SelectMany(item => item.Value).DistinctBy(item => item.Key).ToDictionary());
 
-    /// <summary>Sections and keys of the top that only methods with learned tokens have.</summary>
-    public static bool IsOfTokens(string section, string key) => section is "tokens" or "inversion" or "embeddings" || section.Length == 0 && key is "template" or "token_norm";
+    /// <summary>The method whose recipe has a key: lora where it does.</summary>
+    public static string MethodOf(string section, string key) => (section, key) switch
+    {
+        ("tokens" or "inversion" or "embeddings", _) or ("", "template" or "token_norm") => "pivotal",
+        ("full", _) or ("save", "intermediate") or ("inpainting", "widen") => "full",
+        _ => "lora",
+    };
 
     public static PropertyInfo PropertyOf(RecipeRow row) => Sections[row.Section][row.Key];
 
     /// <summary>A recipe with what has no default, and these keys. The last value of a key counts.</summary>
-    public static string Recipe(string section, IEnumerable<(string Key, string Value)> keys, bool withTokens = false)
+    public static string Recipe(string section, IEnumerable<(string Key, string Value)> keys, string? method = null)
     {
         var values = new Dictionary<string, Dictionary<string, string>>
         {
@@ -45,11 +50,10 @@ internal static partial class RecipePage
             ["data"] = new() { ["folder"] = "\"pictures\"" },
         };
         var given = keys.ToList();
-        if (withTokens || given.Exists(item => IsOfTokens(section, item.Key)) || given.Exists(item => item is { Key: "method", Value: not "\"lora\"" }))
-        {
-            values[""]["method"] = "\"pivotal\"";
-            values["tokens"] = new() { ["token"] = "\"<s1>\"" };
-        }
+        method ??= given.FindLast(item => item.Key == "method").Value?.Trim('"') ?? given.Select(item => MethodOf(section, item.Key)).FirstOrDefault(of => of != "lora", "lora");
+        if (method != "lora") values[""]["method"] = $"\"{method}\"";
+        if (method is "pivotal" or "textual-inversion") values["tokens"] = new() { ["token"] = "\"<s1>\"" };
+        if (section == "prior") values[section] = new() { ["prompt"] = "\"a dog\"", ["folder"] = "\"class\"" };
         if (section == "training.rates") values[section] = new() { ["pattern"] = "\"unet:**\"" };
         if (section == "adapter.overrides") values[section] = new() { ["pattern"] = "\"attention\"", ["rank"] = "2" };
         if (!values.TryGetValue(section, out var own)) values[section] = own = [];

@@ -34,7 +34,7 @@ public sealed partial class RecipePageTests : IDisposable
         var value = property.GetValue(Activator.CreateInstance(property.DeclaringType!));
         Assert.Equal(value is null, row.Default.StartsWith("unset: ", StringComparison.Ordinal));
         if (value is null) return;
-        Assert.Equal(RecipeFile.Write(Read(RecipePage.Recipe(row.Section, [], RecipePage.IsOfTokens(row.Section, row.Key)))), RecipeFile.Write(Read(RecipePage.Recipe(row.Section, [(row.Key, row.DefaultValue!)]))));
+        Assert.Equal(RecipeFile.Write(Read(RecipePage.Recipe(row.Section, [], RecipePage.MethodOf(row.Section, row.Key)))), RecipeFile.Write(Read(RecipePage.Recipe(row.Section, [(row.Key, row.DefaultValue!)]))));
     }
 
     [Theory]
@@ -58,7 +58,7 @@ public sealed partial class RecipePageTests : IDisposable
         type = Nullable.GetUnderlyingType(type) ?? type;
         if (type == typeof(bool)) Assert.Equal(["true", "false"], row.Words);
         else if (type.IsEnum) Assert.Equal(Enum.GetNames(type).Select(RecipeFile.Word), row.Words);
-        else if (path == "preview.sampler") Assert.Equal(Generate.SamplerNames, row.Words);
+        else if (path is "preview.sampler" or "prior.sampler") Assert.Equal(Generate.SamplerNames, row.Words);
         else if (path == "adapter.targets") Assert.Equal(TargetSelector.Presets, row.Words);
         else if (row.Range == "any number") Read(RecipePage.Recipe(row.Section, [.. row.Examples, (row.Key, "-1.5")]));
         else if (type == typeof(int) || type == typeof(double)) CheckNumbers(row, whole: type == typeof(int));
@@ -70,11 +70,11 @@ public sealed partial class RecipePageTests : IDisposable
     public void The_short_and_the_full_recipe_of_the_page_are_read_and_the_full_one_has_every_key()
     {
         var recipes = TomlBlock().Matches(RecipePage.Text).Select(match => match.Groups[1].Value).ToList();
-        Assert.Equal(3, recipes.Count);
+        Assert.Equal(4, recipes.Count);
         Read(recipes[0]);
         foreach (var row in RecipePage.Rows.Where(row => row.Path is not ("adapter.overrides" or "training.rates")))
         {
-            var recipe = recipes[RecipePage.IsOfTokens(row.Section, row.Key) ? 2 : 1];
+            var recipe = recipes[RecipePage.MethodOf(row.Section, row.Key) switch { "pivotal" => 2, "full" => 3, _ => 1 }];
             Assert.True(Regex.IsMatch(recipe, $@"^{row.Key} *= ", RegexOptions.Multiline), $"the full recipe lacks {row.Path}");
             Assert.Contains(row.Key + " = ", RecipeFile.Write(Read(recipe)), StringComparison.Ordinal);
         }
@@ -124,7 +124,13 @@ public sealed partial class RecipePageTests : IDisposable
     {
         var path = folder.Path("recipe.toml");
         File.WriteAllText(path, recipe);
-        return TrainingMethods.Of(path) == TrainingMethod.Lora ? TrainLoraOptions.Read(path) : TrainPivotalOptions.Read(path);
+        return TrainingMethods.Of(path) switch
+        {
+            TrainingMethod.Lora or TrainingMethod.Dreambooth => TrainLoraOptions.Read(path),
+            TrainingMethod.TextualInversion => TrainTextualInversionOptions.Read(path),
+            TrainingMethod.Pivotal => TrainPivotalOptions.Read(path),
+            _ => TrainFullOptions.Read(path),
+        };
     }
 
     [GeneratedRegex(@"```toml\n(.*?)```", RegexOptions.Singleline)]

@@ -16,6 +16,7 @@ internal sealed class FedFamily(UnetFamily family, Func<long[], Tensor> draw) : 
     public int LatentChannels => family.LatentChannels;
     public int DenoiserChannels => family.DenoiserChannels;
     public int DefaultSize => family.DefaultSize;
+    public long ParameterCount => family.ParameterCount;
     public int PromptLength => family.PromptLength;
     public IReadOnlyList<string> ComponentNames => family.ComponentNames;
 
@@ -23,6 +24,7 @@ internal sealed class FedFamily(UnetFamily family, Func<long[], Tensor> draw) : 
     public List<Tensor> Encoded { get; } = [];
 
     public nn.Module Component(string name) => family.Component(name);
+    public void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts) => family.Write(target, type, facts);
     public void Release(string component) => family.Release(component);
 
     public void Place(IReadOnlyList<LearnedToken> tokens) => family.Place(tokens);

@@ -19,7 +19,6 @@ public partial class GoldenKindsTests
         "evaluation/kid", "evaluation/prdc", "evaluation/ssim_psnr", "evaluation/vendi",
         "images/datasets",
         "models/clip_preprocess", "models/clip_vision", "models/inception",
-        "training/grad_scaler", "training/stochastic_rounding",
     ];
 
     private static readonly Lazy<string[]> Taken = new(() =>

@@ -11,7 +11,7 @@ internal static class TrajectoryNeeds
     private static readonly string[] Built =
     [
         "batch", "size", "steps", "accumulation", "clip", "prediction", "zero_snr", "precision", "timesteps", "cond_len", "data_period",
-        "adapter", "optimizer", "lr", "schedule", "loss", "validation", "ids", "time_ids", "clip_skip", "resume_at", "max_norm", "ema", "loraplus",
+        "adapter", "optimizer", "lr", "schedule", "loss", "validation", "ids", "time_ids", "clip_skip", "resume_at", "max_norm", "ema", "loraplus", "full", "inpaint",
     ];
 
     private static readonly string[] BuiltLoss = ["snr_gamma", "snr_table", "noise_offset", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss", "debiased",
@@ -36,6 +36,7 @@ internal static class TrajectoryNeeds
         if (GoldenTraining.Text(loss, "snr_table") is not (null or "original")) yield return $"the SNR table {GoldenTraining.Text(loss, "snr_table")}";
         if (GoldenTraining.Text(config, "precision") is not (null or "bf16")) yield return $"the precision {GoldenTraining.Text(config, "precision")}";
         if (GoldenTraining.Text(config, "prediction") is not (null or "epsilon" or "v_prediction" or "sample")) yield return $"the prediction {GoldenTraining.Text(config, "prediction")}";
+        if (GoldenTraining.Text(config, "full") is not (null or "unet")) yield return $"{GoldenTraining.Text(config, "full")} trained as a whole";
         foreach (var need in OfAdapter(config)) yield return need;
     }
 

@@ -12,14 +12,15 @@ using static TorchSharp.torch;
 namespace LowRank.Tests.Golden;
 
 /// <summary>
-/// A trajectory case set up with our own parts: tiny denoiser, adapter, loss, optimizer, schedule and loop as a recipe would put them together;
-/// only latents, noise, timesteps, conditioning and the adapter's start come from the case.
+/// A trajectory case set up with our own parts: tiny denoiser, adapter or the whole denoiser to train, loss, optimizer, schedule and loop as a recipe
+/// would put them together; only latents, noise, timesteps, conditioning and the adapter's start come from the case.
 /// </summary>
 internal sealed class TrajectoryRun : IDisposable
 {
     private readonly JsonElement config;
     private readonly UNet2DConditionModel unet;
-    private readonly AdapterSet adapter;
+    private readonly AdapterSet? adapter;
+    private readonly TrainedModules? whole;
     private readonly TrajectoryConditioning conditioning;
     private readonly IOptimizer optimizer;
     private readonly MovingAverage? average;
@@ -37,15 +38,12 @@ internal sealed class TrajectoryRun : IDisposable
         latentShape = [items, 4, .. config.GetProperty("size").EnumerateArray().Select(size => size.GetInt64())];
         unet = BuildUnet(golden.Json);
         conditioning = new TrajectoryConditioning(golden.Json, type, unet.Config.CrossAttentionDim);
-        adapter = BuildAdapter(golden.Json);
+        var json = config.GetProperty("optimizer");
+        if (GoldenTraining.Text(config, "full") is { } part) whole = new TrainedModules([(part, unet)], new ParameterRates(RateOf(part), GoldenTraining.DefaultDecay(json)));
+        else adapter = BuildAdapter(golden.Json);
         noiseSchedule = Schedule(GoldenTraining.Flag(config, "zero_snr"));
         Loss = BuildLoss(GoldenTraining.Section(config, "loss"));
-        var json = config.GetProperty("optimizer");
-        PutStartValues();
-        var parameters = TrainedParameters.Of(adapter, new ParameterRates(RateOf("unet"), GoldenTraining.DefaultDecay(json), GoldenTraining.Number(config, "loraplus", 1))
-        {
-            Parts = conditioning.Encoders.Where(encoder => config.GetProperty("adapter").TryGetProperty(encoder.Name, out _)).ToDictionary(encoder => encoder.Name, encoder => new ParameterGroup(RateOf(encoder.Name))),
-        }, Unreached());
+        var parameters = whole?.Parameters ?? OfAdapter(adapter!, json);
         optimizer = GoldenTraining.Optimizer(json, parameters);
         average = Average(GoldenTraining.Section(config, "ema"), parameters);
         var schedule = GoldenTraining.Section(config, "schedule") is { ValueKind: JsonValueKind.Object } named
@@ -54,8 +52,8 @@ internal sealed class TrajectoryRun : IDisposable
         Steps = config.GetProperty("steps").GetInt32();
         Loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(Steps, (int)GoldenTraining.Number(config, "accumulation", 1), GoldenTraining.Number(config, "clip", 0)), average)
         {
-            LimitNorms = WeightNorms.By(adapter, new AdapterOptions { ScaleWeightNorms = GoldenTraining.Number(config, "max_norm", 0) }),
-            Absent = adapter.TakeAbsent,
+            LimitNorms = adapter is null ? null : WeightNorms.By(adapter, new AdapterOptions { ScaleWeightNorms = GoldenTraining.Number(config, "max_norm", 0) }),
+            Absent = adapter is null ? null : adapter.TakeAbsent,
         };
     }
 
@@ -65,8 +63,11 @@ internal sealed class TrajectoryRun : IDisposable
 
     public int Steps { get; }
 
-    /// <summary>Values or gradients of every adapter tensor by the case's name, as views.</summary>
-    public IEnumerable<(string Name, Tensor Tensor)> Named() => adapter.Layers.SelectMany(layer => layer.Factors.Select(item => ($"{layer.Component}.{layer.Path}.{NameOf(layer.Kind, item.Key)}", item.Value)));
+    /// <summary>Values of everything that is trained by the case's name, as views.</summary>
+    public IEnumerable<(string Name, Tensor Tensor)> Named() => whole is null ? NamedOf(adapter!)
+        : whole.Parameters.Segments.Select(segment => (segment.Name, whole.Values.narrow(0, segment.Start, segment.Length)));
+
+    private IEnumerable<(string Name, Tensor Tensor)> NamedOf(AdapterSet adapter) => adapter.Layers.SelectMany(layer => layer.Factors.Select(item => ($"{layer.Component}.{layer.Path}.{NameOf(layer.Kind, item.Key)}", item.Value)));
 
     /// <summary>A factor as the library that made the case calls it.</summary>
     private string NameOf(AdapterKind kind, string factor) => (kind, factor) switch
@@ -102,6 +103,7 @@ internal sealed class TrajectoryRun : IDisposable
         {
             Weights = Weights(timesteps.Length),
             Masks = GoldenTraining.Section(loss, "mask").ValueKind == JsonValueKind.Object ? Masks(m) : null,
+            Beside = GoldenTraining.Flag(config, "inpaint") ? Beside(m) : null,
             Perturbation = gamma == 0 ? null : gamma * Formula.Noise($"perturbation.{m}", latentShape, DataSeed),
         });
     }
@@ -143,12 +145,23 @@ internal sealed class TrajectoryRun : IDisposable
     {
         optimizer.Dispose();
         average?.Dispose();
-        adapter.Dispose();
+        adapter?.Dispose();
+        whole?.Dispose();
         conditioning.Dispose();
         unet.Dispose();
     }
 
-    private HashSet<string> Unreached()
+    /// <summary>From its start values, in the case's groups.</summary>
+    private TrainedParameters OfAdapter(AdapterSet adapter, JsonElement optimizer)
+    {
+        PutStartValues(adapter);
+        return TrainedParameters.Of(adapter, new ParameterRates(RateOf("unet"), GoldenTraining.DefaultDecay(optimizer), GoldenTraining.Number(config, "loraplus", 1))
+        {
+            Parts = conditioning.Encoders.Where(encoder => config.GetProperty("adapter").TryGetProperty(encoder.Name, out _)).ToDictionary(encoder => encoder.Name, encoder => new ParameterGroup(RateOf(encoder.Name))),
+        }, Unreached(adapter));
+    }
+
+    private HashSet<string> Unreached(AdapterSet adapter)
     {
         using var scope = NewDisposeScope();
         IEnumerable<Tensor> Encoded()
@@ -210,7 +223,7 @@ internal sealed class TrajectoryRun : IDisposable
     private Tensor DropoutNumbers(DropoutPlace place, AdapterLayer layer, long[] shape) =>
         (Formula.Noise($"{place.ToString().ToLowerInvariant()}_dropout.{microBatch}.{layer.Component}.{layer.Path}", shape, config.GetProperty("adapter_seed").GetInt64(), amplitude: 1) + 1f) * 0.5f;
 
-    private void PutStartValues()
+    private void PutStartValues(AdapterSet adapter)
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
@@ -262,6 +275,9 @@ internal sealed class TrajectoryRun : IDisposable
         var masks = Rectangles(m);
         return cat([LossMask.Area(masks, height, width), LossMask.Corner(masks, height, width)], 1);
     }
+
+    /// <summary>What an inpainting denoiser sees behind the noisy latents: the hole, and the latents of the picture without it.</summary>
+    private Tensor Beside(long m) => cat([InpaintingInput.Shrink(InpaintingInput.Hole(Rectangles(m)), 8), Formula.Noise($"masked_latents.{m}", latentShape, DataSeed)], 1);
 
     /// <summary>Pixels of the pictures: the grey of each one's rectangle inside it, 0 outside.</summary>
     private Tensor Rectangles(long m)

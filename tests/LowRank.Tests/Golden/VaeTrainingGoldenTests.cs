@@ -25,7 +25,7 @@ public class VaeTrainingGoldenTests
         using var model = new AutoencoderKL(AutoencoderKLConfig.Parse(Encoding.UTF8.GetBytes(golden.Json.GetProperty("vae").GetRawText()), id), new LayerFactory(CPU, ScalarType.Float32));
         Formula.Fill(model, seed);
         var rates = config.GetProperty("optimizer");
-        using var trained = new TrainedModules([("vae", model)], [new ParameterGroup(rates.GetProperty("lr").GetDouble(), rates.GetProperty("weight_decay").GetDouble())]);
+        using var trained = new TrainedModules([("vae", model)], new ParameterRates(rates.GetProperty("lr").GetDouble(), rates.GetProperty("weight_decay").GetDouble()));
         var start = trained.Values.clone();
         using var optimizer = GoldenTraining.Optimizer(rates, trained.Parameters)!;
         using var average = new MovingAverage(trained.Parameters, new MovingAverageRule(config.GetProperty("ema").GetProperty("decay").GetDouble(), AverageWarmup.None));

@@ -13,9 +13,12 @@ public sealed class OptionEffectTests : IDisposable
 {
     private const string Adafactor = "training.optimizer='adafactor'", Constant = "training.schedule='constant'", Prodigy = "training.optimizer='prodigy'", One = "training.learning_rate=1", D0 = "training.d0=0.001";
     private const string Average = "training.ema_decay=0.9", Power = "training.ema_warmup='power'", Rates = "training.rates=[{pattern = '**.to_q', learning_rate = 0.001}]";
+    private static readonly string[] Drawn = ["prior.prompt='a cat'", "prior.folder='{0}/../class'", "prior.count=2", "prior.steps=1"];
     private const string Override = "adapter.overrides=[{pattern = '**.to_q', rank = 1}]";
 
     private static readonly string PredictsV = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v")}'";
+    private static readonly string Inpaints = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd1-inpaint")}'";
+    private const string Holes = "inpainting.full_holes=0";
     private const string Text = "text_encoder.learning_rate=0.01";
     private static readonly string Xl = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sdxl")}'";
 
@@ -52,6 +55,20 @@ public sealed class OptionEffectTests : IDisposable
         ("data.mask", "\"sidecar\"", []),
         ("data.mask_folder", "'{0}/../masks-2'", ["data[0].mask='folder'", "data[0].mask_folder='{0}/../masks'"]),
         ("data.loss_weight", "0.1", ["training.optimizer='sgd'"]),
+        ("prior.prompt", "\"a dog\"", Drawn),
+        ("prior.count", "3", Drawn),
+        ("prior.seed", "5", Drawn),
+        ("prior.negative_prompt", "\"blurry\"", Drawn),
+        ("prior.sampler", "\"euler\"", Drawn),
+        ("prior.steps", "2", Drawn),
+        ("prior.guidance", "2", Drawn),
+        ("inpainting.holes", "\"masks\"", [Inpaints, "inpainting.ellipses=0.5", "data[0].mask='sidecar'"]),
+        ("inpainting.full_holes", "1", [Inpaints, Holes]),
+        ("inpainting.min_shapes", "4", [Inpaints, Holes]),
+        ("inpainting.max_shapes", "1", [Inpaints, Holes]),
+        ("inpainting.min_size", "0.5", [Inpaints, Holes]),
+        ("inpainting.max_size", "0.2", [Inpaints, Holes]),
+        ("inpainting.ellipses", "1", [Inpaints, Holes]),
         ("adapter.rank", "3", []),
         ("adapter.alpha", "1", []),
         ("adapter.conv_rank", "1", ["adapter.targets=[\"all\"]"]),
@@ -118,6 +135,8 @@ public sealed class OptionEffectTests : IDisposable
         ("training.ema_power", "0.2", [Average, Power]),
         ("training.ema_min_decay", "0.5", [Average]),
         ("training.ema_start", "2", [Average]),
+        ("training.loss_scale", "3", []),   // no power of two, so that the bits show it
+        ("training.loss_scale_growth_interval", "1", ["training.loss_scale=1e38"]),
         ("training.max_gradient_norm", "0.0001", ["training.optimizer='sgd'"]),
         ("training.precision", "\"bf16\"", []),
         ("training.clip_skip", "2", []),
@@ -179,6 +198,9 @@ public sealed class OptionEffectTests : IDisposable
         ("inversion.warmup_steps", "1", []),
         ("inversion.weight_decay", "0.5", []),
         ("inversion.tuning_learning_rate", "0.01", []),
+        ("full.parts", "['text_encoder']", []),
+        ("full.text_encoder_learning_rate", "0.02", ["full.parts=['unet', 'text_encoder']"]),
+        ("save.intermediate", "true", []),
         ("embeddings.format", "\"diffusers\"", []),
         ("embeddings.precision", "\"fp16\"", []),
     ];
@@ -197,7 +219,8 @@ public sealed class OptionEffectTests : IDisposable
         }
     }
 
-    public static TheoryData<string> Keys => [.. RecipePage.Rows.Select(row => row.Path).Except(["method", "output", "data.folder", "training.gradient_checkpointing"])];   // the method decides which keys there are; the two paths are used by every run; the last has a test of its own
+    /// <summary>All but the method, which decides which keys there are, paths that every run uses, and two that have tests of their own: without <c>widen</c> a run of it is refused (InpaintingTrainingTests).</summary>
+    public static TheoryData<string> Keys => [.. RecipePage.Rows.Select(row => row.Path).Except(["method", "output", "data.folder", "prior.folder", "training.gradient_checkpointing", "inpainting.widen"])];
 
     public void Dispose() => run.Dispose();
 
@@ -209,7 +232,7 @@ public sealed class OptionEffectTests : IDisposable
         var set = key.Replace("data.", "data[0].", StringComparison.Ordinal).Replace("overrides.", "overrides[0].", StringComparison.Ordinal).Replace("rates.", "rates[0].", StringComparison.Ordinal).Replace("tokens.", "tokens[0].", StringComparison.Ordinal);
         with = [.. with.Select(setting => setting.Replace("{0}", run.Path("after"), StringComparison.Ordinal))];
         var row = RecipePage.Rows.Single(row => row.Path == key);
-        var method = RecipePage.IsOfTokens(row.Section, row.Key) ? TrainingMethod.Pivotal : TrainingMethod.Lora;
+        var method = RecipePage.MethodOf(row.Section, row.Key) switch { "pivotal" => TrainingMethod.Pivotal, "full" => TrainingMethod.Full, _ => TrainingMethod.Lora };
         var before = Left(method, "before", with);
         var after = Left(method, "after", [.. with, $"{set}={value.Replace("{0}", run.Path("after"), StringComparison.Ordinal)}"]);
         Assert.NotEqual(before, after);
@@ -225,13 +248,13 @@ public sealed class OptionEffectTests : IDisposable
     {
         var output = run.Path(name);
         var recipe = run.Path(name + ".toml");
+        if (Directory.Exists(run.Path("class"))) Directory.Delete(run.Path("class"), recursive: true);   // prior pictures of other options are refused there
         File.WriteAllText(recipe, $"""
             model = '{TinyRun.Model}'
             output = '{output}'
             [[data]]
             folder = '{run.Pictures}'
-            [adapter]
-            rank = 2
+            {(method == TrainingMethod.Full ? "" : "[adapter]\nrank = 2")}
             [training]
             steps = 4
             batch_size = 2
@@ -241,6 +264,7 @@ public sealed class OptionEffectTests : IDisposable
             steps = 1
             """);
         if (method == TrainingMethod.Lora) TinyRun.Train(TrainLoraOptions.Read(recipe, settings));
+        else if (method == TrainingMethod.Full) TrainFull.Run(TrainFullOptions.Read(recipe, ["method=full", .. settings]), cancellation: TestContext.Current.CancellationToken);
         else
         {
             File.AppendAllText(recipe, """

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.RegularExpressions;
 using LowRank.Foundation;
 using LowRank.Recipes;
 using LowRank.Training;
@@ -24,8 +25,30 @@ public sealed class RunReportTests : IDisposable
         Assert.Contains(">done: 4 steps in 0 min ", page, StringComparison.Ordinal);
         Assert.Contains("learning_rate = 0.01", page, StringComparison.Ordinal);
         Assert.Contains("pictures: 3 pictures, 3 captions, 0 skipped", page, StringComparison.Ordinal);
-        foreach (var plot in (string[])["loss", "gradient norm, before clipping", "learning rate", "memory, GB"]) Assert.Contains($"aria-label=\"{plot}\"", page, StringComparison.Ordinal);
+        foreach (var plot in (string[])["loss", "error by timestep", "gradient norm, before clipping", "learning rate", "memory, GB"]) Assert.Contains($"aria-label=\"{plot}\"", page, StringComparison.Ordinal);
         Assert.DoesNotContain("http", page.Replace("http-equiv", "", StringComparison.Ordinal), StringComparison.Ordinal);   // nothing is fetched from anywhere
+    }
+
+    [Fact]
+    public void The_hardest_pictures_and_errors_by_timestep_outlive_a_stop()
+    {
+        var options = run.Options with { Data = [run.Options.Data[0] with { Repeats = 2 }], Training = run.Options.Training with { Steps = 8, BatchSize = 1, Accumulation = 2 } };
+        var whole = Watched(TinyRun.Train(options with { Output = run.Path("whole") }).Report);
+        using var stop = new CancellationTokenSource();
+        TinyRun.Train(options, listen: item => { if (item is StepFinished { Step: 3 }) stop.Cancel(); }, cancellation: stop.Token);
+        Assert.Equal(whole, Watched(TinyRun.Train(options, resume: true).Report));
+        var uses = RunFolder.Open(run.Output).ReadEvents().OfType<StepFinished>().Select(step => step.Uses).ToList();
+        Assert.All(uses, step => Assert.Equal(2, step.Count));
+        Assert.Equal(["a.png", "b.png", "c.png"], uses.SelectMany(step => step).Select(use => use.Picture).Distinct().Order());
+        foreach (var picture in (string[])["a.png", "b.png", "c.png"]) Assert.Contains($"<td>{picture}</td>", whole, StringComparison.Ordinal);
+        Assert.Equal(16, Regex.Matches(whole, "<td class=\"n\">([0-9]+)</td></tr>").Sum(match => int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture)));
+
+        static string Watched(string page)
+        {
+            var text = File.ReadAllText(page);
+            var (errors, table) = (text.IndexOf("aria-label=\"error by timestep\"", StringComparison.Ordinal), text.IndexOf("<h2>Pictures with the highest loss</h2>", StringComparison.Ordinal));
+            return text[errors..text.IndexOf("aria-label=\"gradient", StringComparison.Ordinal)] + text[table..text.IndexOf("<h2>Data</h2>", StringComparison.Ordinal)];
+        }
     }
 
     [Fact]
@@ -73,6 +96,6 @@ public sealed class RunReportTests : IDisposable
         var svg = LinePlot.Svg("loss", at, [new PlotLine("each step", [.. at.Select(step => step == 7 ? double.NaN : 1 / step)])]);
         Assert.InRange(svg.Length, 3000, 12_000);
         Assert.DoesNotContain("NaN", svg, StringComparison.Ordinal);
-        Assert.Contains(string.Create(CultureInfo.InvariantCulture, $"step {100000}"), svg, StringComparison.Ordinal);
+        Assert.Contains(">100000</text>", svg, StringComparison.Ordinal);
     }
 }

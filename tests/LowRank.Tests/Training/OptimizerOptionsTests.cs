@@ -29,6 +29,8 @@ public class OptimizerOptionsTests
         { new() { Optimizer = OptimizerKind.Prodigy, LearningRate = 1, LoraplusLrRatio = 16 }, "loraplus_lr_ratio: prodigy has one rate for all that is trained" },
         { new() { Rates = [new() { Pattern = "unet:", LearningRate = 1 }] }, "rates[0].pattern: \"unet:\" names no module; write \"unet:**\" for all of it" },
         { new() { Rates = [new() { Pattern = "unet:**", LearningRate = -1 }] }, "rates[0].learning_rate: -1; must be 0 or more" },
+        { new() { LossScale = -1 }, "loss_scale: -1; must be 0 (off) or more" },
+        { new() { LossScaleGrowthInterval = 5 }, "loss_scale_growth_interval: 5; does nothing without loss_scale" },
         { new() { EmaPower = 0.75 }, "ema_warmup, ema_inv_gamma, ema_power, ema_min_decay, ema_start: do nothing without ema_decay" },
         { new() { EmaDecay = 0.9, EmaPower = 0.75 }, "ema_inv_gamma, ema_power: do nothing without ema_warmup = \"power\"" },
         { new() { EmaDecay = 0.9, EmaWarmup = AverageWarmup.None, EmaMinDecay = 0.1 }, "ema_min_decay: 0.1; does nothing with ema_warmup = \"none\"" },

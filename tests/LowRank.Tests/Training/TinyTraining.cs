@@ -19,6 +19,7 @@ internal sealed record TinyOptions
     public double MaxGradientNorm { get; init; } = 1;
     public string Optimizer { get; init; } = "adamw";
     public bool Average { get; init; }
+    public LossScaleRule? LossScale { get; init; }
     public long Seed { get; init; } = 5;
 }
 
@@ -52,7 +53,7 @@ internal sealed class TinyTraining : IDisposable
         if (options.Average) average = new MovingAverage(parameters, new MovingAverageRule(0.9));
         loss = new DenoisingLoss(schedule, PredictionType.Epsilon, new LossWeighting { MinSnrGamma = 5 }, Predict);
         Loop = new TrainingLoop(optimizer, new ScheduleOptions(LearningRateShape.Cosine, options.Steps, WarmupSteps: 2).Make(),
-            new TrainingLoopOptions(options.Steps, options.Accumulation, options.MaxGradientNorm), average);
+            new TrainingLoopOptions(options.Steps, options.Accumulation, options.MaxGradientNorm, options.LossScale), average);
     }
 
     /// <summary>Every optimizer, with the options that change what it keeps.</summary>

@@ -8,7 +8,7 @@ namespace LowRank.Tests.Training;
 
 public sealed class TrainedModulesTests
 {
-    private static readonly ParameterGroup Group = new(0.1);
+    private static readonly ParameterRates Rates = new(0.1);
 
     [Fact]
     public void Moving_the_parameters_changes_neither_names_nor_values_nor_what_the_module_computes()
@@ -18,7 +18,7 @@ public sealed class TrainedModulesTests
         var x = randn(2, 4, 5, 5);
         var before = model.state_dict().ToDictionary(item => item.Key, item => item.Value.clone());
         var y = model.call(x);
-        using var trained = new TrainedModules([("model", model)], [Group]);
+        using var trained = new TrainedModules([("model", model)], Rates);
         var after = model.state_dict();
         Assert.Equal(before.Keys.Order(), after.Keys.Order());
         foreach (var (name, value) in before) TensorAssert.Equal(value, after[name], name);
@@ -32,7 +32,7 @@ public sealed class TrainedModulesTests
     {
         using var scope = NewDisposeScope();
         using var model = Model();
-        using var trained = new TrainedModules([("model", model)], [Group]);
+        using var trained = new TrainedModules([("model", model)], Rates);
         model.call(randn(1, 4, 5, 5)).square().sum().backward();
         foreach (var (name, parameter) in model.named_parameters())
         {
@@ -46,18 +46,19 @@ public sealed class TrainedModulesTests
     }
 
     [Fact]
-    public void Sixteen_bit_weights_are_refused()
+    public void Parts_of_several_types_are_refused()
     {
-        using var model = nn.Linear(3, 3, dtype: ScalarType.BFloat16);
-        var problem = Assert.Throws<OptionsException>(() => new TrainedModules([("model", model)], [Group]));
-        Assert.Equal("training.precision: a model of BFloat16 cannot be trained as a whole, since most updates would be rounded away; use fp32", problem.Message);
+        using var one = nn.Linear(3, 3, dtype: ScalarType.BFloat16);
+        using var other = nn.Linear(3, 3);
+        var problem = Assert.Throws<OptionsException>(() => new TrainedModules([("one", one), ("other", other)], Rates));
+        Assert.Equal("training.precision: parts of BFloat16 and Float32 cannot be trained together; take fp32", problem.Message);
     }
 
     [Fact]
     public void Nothing_is_left_behind() => LeakGuard.AssertNothingLeft(() =>
     {
         using var model = Model();
-        using var trained = new TrainedModules([("model", model)], [Group]);
+        using var trained = new TrainedModules([("model", model)], Rates);
     });
 
     /// <summary>Every kind of layer that our models have, from the factory: TorchSharp's own group norm begins with whatever was in memory.</summary>

@@ -72,6 +72,25 @@ public class TrainingLoopTests
     }
 
     [Fact]
+    public void With_a_loss_scale_a_step_that_is_no_number_is_left_out_and_told_of()
+    {
+        using var training = new TinyTraining(new TinyOptions { Steps = 3, LossScale = new LossScaleRule(4, 2) }) { BrokenMicroBatch = 1 };
+        var events = new Listener();
+        Assert.True(training.Loop.Run(training.Score, _ => { }, events, CancellationToken.None));
+        Assert.Equal((3, 4), (training.Loop.Position.Step, training.Loop.Position.MicroBatches));
+        Assert.Equal(["the gradient of step 2 is no number with the loss times 4: these pictures are left out, and the factor is 2 from here"], events.All.OfType<RunWarning>().Select(warning => warning.Text));
+        Assert.Equal(new LossScale(4), training.Loop.Position.Scale);
+        Assert.Equal([1, 2, 3], events.All.OfType<StepFinished>().Select(step => step.Step));
+    }
+
+    [Fact]
+    public void A_loss_scale_that_cannot_get_smaller_is_not_the_cause_and_the_run_ends()
+    {
+        using var training = new TinyTraining(new TinyOptions { LossScale = new LossScaleRule(1, 1) }) { BrokenMicroBatch = 0 };
+        Assert.Equal(1, Assert.Throws<TrainingDivergedException>(() => training.StepTo(1)).Step);
+    }
+
+    [Fact]
     public void A_gradient_that_is_no_number_ends_the_run_too_and_names_all_items_of_the_step()
     {
         using var training = new TinyTraining(new TinyOptions { Accumulation = 2 }) { SteepMicroBatch = 1 };

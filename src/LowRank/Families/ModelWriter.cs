@@ -1,0 +1,73 @@
+using LowRank.Foundation;
+using static TorchSharp.torch;
+
+namespace LowRank.Families;
+
+/// <summary>One part of a model that has weights.</summary>
+/// <param name="Name">Its folder.</param>
+/// <param name="File">What its weights' file is called.</param>
+/// <param name="Model">The network; loads it.</param>
+/// <param name="IsLoaded">Whether it is in memory.</param>
+/// <param name="Release">Lets it go.</param>
+internal sealed record WeighedPart(string Name, string File, Func<nn.Module> Model, Func<bool> IsLoaded, Action Release)
+{
+    /// <summary>Input channels that the configuration shall name; null: those it names.</summary>
+    public int? InChannels { get; init; }
+
+    /// <summary>As diffusers calls the files of its own networks, and as transformers does.</summary>
+    public const string DiffusersFile = "diffusion_pytorch_model.safetensors", TransformersFile = "model.safetensors";
+}
+
+/// <summary>Writes a model in the layout that it was opened from: what is no weight is copied, weights are written as they are in memory.</summary>
+internal static class ModelWriter
+{
+    private static readonly string[] Texts = [".json", ".txt"];
+
+    /// <param name="from">Where the model was opened.</param>
+    /// <param name="parts">Its networks. Those that are not in memory are loaded for the time being.</param>
+    /// <param name="target">The folder; replaced where it exists, and there whole or not at all.</param>
+    /// <param name="type">Element type of all weights.</param>
+    /// <param name="facts">Metadata of the files.</param>
+    /// <param name="pipeline">The pipeline class that the index shall name; null: the one it names.</param>
+    /// <exception cref="CheckpointException">It cannot be written.</exception>
+    public static void Write(DiffusersFolder from, IReadOnlyList<WeighedPart> parts, string target, ScalarType type, IReadOnlyDictionary<string, string> facts, string? pipeline = null) => WholeFolder.Write(target, folder =>
+    {
+        from.CopyIndexTo(folder, pipeline);
+        foreach (var name in from.PartNames)
+        {
+            if (parts.FirstOrDefault(part => part.Name == name) is not { } weighed) Copy(Path.Combine(from.Path, name), Path.Combine(folder, name), _ => true);
+            else
+            {
+                Copy(Path.Combine(from.Path, name), Path.Combine(folder, name), IsConfiguration);
+                if (weighed.InChannels is { } channels) DiffusersFolder.SetKey(Path.Combine(folder, name, "config.json"), "in_channels", channels);
+                Write(weighed, Path.Combine(folder, name, weighed.File), type, facts);
+            }
+        }
+    });
+
+    private static void Write(WeighedPart part, string file, ScalarType type, IReadOnlyDictionary<string, string> facts)
+    {
+        var present = part.IsLoaded();
+        using (var scope = NewDisposeScope())
+        using (no_grad())
+        {
+            var tensors = part.Model().state_dict().ToDictionary(item => item.Key, item => item.Value.to(type));
+            SafetensorsWriter.Write(file, tensors, facts.Append(new("format", "pt")));   // transformers reads no file without it
+        }
+        if (!present) part.Release();
+    }
+
+    private static bool IsConfiguration(string file) => Texts.Contains(Path.GetExtension(file)) && !file.Contains(".index.", StringComparison.Ordinal);
+
+    private static void Copy(string from, string to, Func<string, bool> take)
+    {
+        Directory.CreateDirectory(to);
+        foreach (var file in Directory.GetFiles(from, "*", SearchOption.AllDirectories).Where(file => take(Path.GetFileName(file))))
+        {
+            var copy = Path.Combine(to, Path.GetRelativePath(from, file));
+            Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+            File.Copy(file, copy);
+            File.SetAttributes(copy, FileAttributes.Normal);   // a copy of a read-only file can be replaced
+        }
+    }
+}

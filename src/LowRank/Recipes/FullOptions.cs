@@ -1,0 +1,51 @@
+using System.Globalization;
+using LowRank.Foundation;
+
+namespace LowRank.Recipes;
+
+/// <summary>What of a model is trained whole: the recipe's <c>[full]</c>.</summary>
+public sealed record FullOptions
+{
+    internal const string Denoiser = "unet", Encoder = "text_encoder", SecondEncoder = "text_encoder_2";
+    private static readonly string[] Names = [Denoiser, Encoder, SecondEncoder];
+
+    /// <summary>Parts by name: <c>unet</c>, <c>text_encoder</c>, <c>text_encoder_2</c>. With a text encoder captions are encoded in every step.</summary>
+    public IReadOnlyList<string> Parts { get; init; } = [Denoiser];
+
+    /// <summary>Step size of the text encoders at the top of the schedule. Unset: that of <c>[training]</c>.</summary>
+    public double? TextEncoderLearningRate { get; init; }
+
+    /// <summary>Text encoders among the parts.</summary>
+    internal IEnumerable<string> Encoders => Parts.Where(part => part is Encoder or SecondEncoder);
+
+    /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
+    public IReadOnlyList<string> Validate()
+    {
+        var problems = new List<string>();
+        if (Parts.Count == 0) problems.Add($"parts: empty; must be one or more of {string.Join(", ", Names)}");
+        for (var i = 0; i < Parts.Count; i++)
+        {
+            if (!Names.Contains(Parts[i])) problems.Add($"parts[{i}]: \"{Parts[i]}\" is none of {string.Join(", ", Names)}{NearestName.Hint(Parts[i], Names)}");
+            else if (Parts.Take(i).Contains(Parts[i])) problems.Add($"parts[{i}]: {Parts[i]} is there twice");
+        }
+        if (TextEncoderLearningRate is { } rate)
+        {
+            if (rate is not (> 0 and < double.PositiveInfinity)) problems.Add(string.Create(CultureInfo.InvariantCulture, $"text_encoder_learning_rate: {rate}; must be a number above 0"));
+            if (!Encoders.Any()) problems.Add(string.Create(CultureInfo.InvariantCulture, $"text_encoder_learning_rate: {rate}; does nothing without a text encoder in parts"));
+        }
+        return problems;
+    }
+}
+
+/// <summary>How a whole model is written: the recipe's <c>[save]</c> with <c>method = "full"</c>.</summary>
+public sealed record ModelSaveOptions
+{
+    /// <summary>Element type of the weights of all parts, trained or not.</summary>
+    public SavePrecision Precision { get; init; } = SavePrecision.Fp16;
+
+    /// <summary>Where <c>training.ema_decay</c> keeps a moving average: writes it, and draws previews with it. If not, the weights as trained.</summary>
+    public bool Ema { get; init; } = true;
+
+    /// <summary>Writes the whole model at every save, of which <c>training.keep</c> stay. If not, saves hold what a resume needs, and the model is written at the end.</summary>
+    public bool Intermediate { get; init; }
+}

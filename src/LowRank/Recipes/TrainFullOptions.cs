@@ -1,0 +1,91 @@
+using LowRank.Data;
+using LowRank.Foundation;
+using LowRank.Training;
+using static System.FormattableString;
+
+namespace LowRank.Recipes;
+
+/// <summary>Everything that training whole parts of a model can be told: the recipe file with <c>method = "full"</c>, key for key.</summary>
+public sealed record TrainFullOptions : IRunOptions
+{
+    /// <summary>What is trained; this record is for <c>full</c>.</summary>
+    public TrainingMethod Method { get; init; } = TrainingMethod.Full;
+
+    /// <summary>The base model: <c>icons-64</c> (embedded) or a folder in the diffusers layout.</summary>
+    public required string Model { get; init; }
+
+    /// <summary>Run folder; made when absent. A folder that already holds a run is refused.</summary>
+    public required string Output { get; init; }
+
+    /// <summary>Seed of every random stream. The same seed, options, data and machine give the same bytes.</summary>
+    public long Seed { get; init; }
+
+    /// <summary>Folders of pictures.</summary>
+    public required IReadOnlyList<DataSetOptions> Data { get; init; }
+
+    /// <summary>Prior pictures that the base draws before training. Unset: none.</summary>
+    public PriorOptions? Prior { get; init; }
+
+    /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
+    public InpaintingOptions? Inpainting { get; init; }
+
+    /// <summary>What of the model learns.</summary>
+    public FullOptions Full { get; init; } = new();
+
+    /// <summary>How it is trained.</summary>
+    public TrainingOptions Training { get; init; } = new();
+
+    /// <summary>How far off a prediction is, and what counts how much.</summary>
+    public LossOptions Loss { get; init; } = new();
+
+    /// <summary>Noise and timesteps that are trained on.</summary>
+    public NoiseOptions Noise { get; init; } = new();
+
+    /// <summary>Pictures made while training.</summary>
+    public PreviewOptions Preview { get; init; } = new();
+
+    /// <summary>How the model is written.</summary>
+    public ModelSaveOptions Save { get; init; } = new();
+
+    /// <summary>Reads a recipe file.</summary>
+    /// <param name="path">The TOML file. Data folders in it are relative to it; the output folder is relative to where the program runs.</param>
+    /// <param name="settings"><c>key=value</c> pairs that override the file, such as <c>training.steps=500</c>.</param>
+    /// <param name="output">Overrides <see cref="Output"/>.</param>
+    /// <exception cref="OptionsException">Lists every problem of the recipe.</exception>
+    public static TrainFullOptions Read(string path, IReadOnlyList<string>? settings = null, string? output = null) => RunOptions.Read<TrainFullOptions>(path, settings, output);
+
+    /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
+    public IReadOnlyList<string> Validate() =>
+    [
+        .. RunOptions.Problems(this, TrainingMethod.Full,
+        [
+            .. Full.Validate().Select(problem => "full." + problem),
+            .. Inpainting is { Widen: true } && !Full.Parts.Contains(FullOptions.Denoiser) ? (IEnumerable<string>)["full.parts: without unet nothing would learn to see the holes of inpainting.widen"] : [],
+        ]),
+        .. OfTraining(),
+    ];
+
+    /// <summary>Training options that only adapters have a use for.</summary>
+    private IEnumerable<string> OfTraining()
+    {
+        if (Training.Precision == Precision.Bf16)
+        {
+            const string Why = "method = \"full\" with training.precision = \"bf16\" keeps no weights of 32 bits";
+            if (Training.EmaDecay > 0) yield return Invariant($"training.ema_decay: {Training.EmaDecay}; {Why}, and the average would stand still: leave it out or take fp32");
+            if (Training.Optimizer is OptimizerKind.Prodigy or OptimizerKind.AdamwScheduleFree) yield return $"training.optimizer: {RecipeFile.Word(Training.Optimizer.ToString())}; {Why}: take adamw8bit, adamw, adafactor or fp32";
+        }
+        if (Training.LoraplusLrRatio != 1) yield return Invariant($"training.loraplus_lr_ratio: {Training.LoraplusLrRatio}; does nothing without an adapter");
+    }
+
+    int IRunOptions.TotalSteps => Training.Steps;
+
+    TextEncoderOptions? IRunOptions.TextEncoder => null;
+
+    bool IRunOptions.TextEncodersLearn => Full.Encoders.Any();
+
+    bool IRunOptions.MakesModel => true;
+
+    bool IRunOptions.SavesResult => Save.Intermediate;
+
+    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data, PriorOptions? prior) => this with { Output = output, Data = data, Prior = prior };
+}

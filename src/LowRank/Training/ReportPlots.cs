@@ -1,0 +1,58 @@
+using System.Globalization;
+using System.Net;
+using System.Text;
+
+namespace LowRank.Training;
+
+/// <summary>The parts of a run's page that show its numbers: plots, and the pictures that were hard.</summary>
+internal static class ReportPlots
+{
+    private const int PicturesListed = 12, BarWidth = 8;
+
+    /// <summary>Every number of a run over its steps; empty while there are less than two steps.</summary>
+    public static string Of(List<StepFinished> steps)
+    {
+        if (steps.Count < 2) return "";
+        var at = steps.Select(step => (double)step.Step).ToArray();
+        List<string> plots =
+        [
+            LinePlot.Svg("loss", at, [new("each step", [.. steps.Select(step => step.Loss)], Faint: true), new("smoothed", [.. steps.Select(step => step.SmoothedLoss)])]),
+            .. ByTimestep(steps),
+            LinePlot.Svg("gradient norm, before clipping", at, [new("each step", [.. steps.Select(step => step.GradientNorm)])]),
+            LinePlot.Svg("learning rate", at, [new("as used", [.. steps.Select(step => step.LearningRate)])]),
+            LinePlot.Svg("memory, GB", at, [new("resident", [.. steps.Select(step => step.MemoryBytes / 1e9)])]),
+        ];
+        return $"<div class=\"plots\">{string.Concat(plots)}</div>";
+    }
+
+    /// <summary>The pictures whose predictions were off more than those of others at the same timesteps; empty where nothing is known of pictures.</summary>
+    public static string HardestPictures(List<StepFinished> steps)
+    {
+        var pictures = PictureDifficulty.Of([.. steps.SelectMany(step => step.Uses)]);
+        if (pictures.Count < 2) return "";
+        var html = new StringBuilder();
+        html.Append("<p class=\"faint\">1 is as hard as the others at the same timesteps. Far above 1: look at the picture and its caption for what does not belong.</p>");
+        html.Append("<div class=\"wide\"><table><tr><th>picture</th><th class=\"n\">against the others</th><th></th><th class=\"n\">mean error</th><th class=\"n\">uses</th></tr>\n");
+        foreach (var picture in pictures.Take(PicturesListed))
+        {
+            html.Append(CultureInfo.InvariantCulture, $"<tr><td>{WebUtility.HtmlEncode(picture.Picture)}</td><td class=\"n\">{picture.Relative:0.00}</td><td>{Bar(picture.Relative / pictures[0].Relative)}</td><td class=\"n\">{picture.Error:0.0000}</td><td class=\"n\">{picture.Uses}</td></tr>\n");
+        }
+        html.Append("</table></div>");
+        if (pictures.Count > PicturesListed) html.Append(CultureInfo.InvariantCulture, $"<p class=\"faint\">{pictures.Count - PicturesListed} more are below these; all uses stand in events.jsonl.</p>");
+        return html.ToString();
+    }
+
+    /// <summary>What the run learned at which noise: the mean error in each range of timesteps, in its first and in its last fifth.</summary>
+    private static IEnumerable<string> ByTimestep(List<StepFinished> steps)
+    {
+        var part = Math.Max(1, steps.Count / 5);
+        var (first, last) = (Means(steps.Take(part)), Means(steps.TakeLast(part)));
+        if (!first.Any(double.IsFinite) || !last.Any(double.IsFinite)) yield break;
+        yield return LinePlot.Svg("error by timestep", [.. Enumerable.Range(0, TimestepBins.Count).Select(TimestepBins.Middle)], [new("first fifth of the steps", first, Faint: true), new("last fifth", last)], "timestep: more is noisier");
+
+        static double[] Means(IEnumerable<StepFinished> part) => TimestepBins.Means(part.SelectMany(step => step.Uses));
+    }
+
+    private static string Bar(double share) =>
+        string.Create(CultureInfo.InvariantCulture, $"<span style=\"display:inline-block;height:.6rem;width:{share * BarWidth:0.0}rem;background:var(--raw)\"></span>");
+}
