@@ -10,7 +10,7 @@ namespace LowRank.Data;
 /// </summary>
 internal static class ImageFolder
 {
-    private static readonly string[] Endings = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".svg"];
+    internal static readonly string[] Endings = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".svg"];
     private static readonly string[] EndingsNotRead = [".heic", ".heif", ".jxl", ".psd", ".raw", ".cr2", ".nef", ".arw", ".dng"];
 
     /// <summary>What a scan gives.</summary>
@@ -103,7 +103,7 @@ internal static class ImageFolder
     private static bool IsMaskFolder(string folder, DataSetOptions options) =>
         options.MaskFolder is not null && Path.GetFullPath(folder) == Path.TrimEndingDirectorySeparator(Path.GetFullPath(options.MaskFolder));
 
-    private static bool IsVisible(string path) => !Path.GetFileName(path).StartsWith('.');
+    internal static bool IsVisible(string path) => !Path.GetFileName(path).StartsWith('.');
 
     /// <summary>A caption or a problem for each candidate, in their order.</summary>
     private static CaptionFound[] CaptionsFor(DataSetOptions options, List<Candidate> candidates, List<string> warnings)
@@ -217,7 +217,7 @@ internal static class ImageFolder
         return $"no such folder of pictures: {folder}{(full == folder ? "" : $"\n  looked for  {full}")}\n  try         a folder that exists; a recipe's data folders are relative to the recipe file";
     }
 
-    private static string NoPictures(DataSetOptions options)
+    internal static string NoPictures(DataSetOptions options)
     {
         var others = Directory.EnumerateFiles(options.Folder, "*", new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 1 })
             .Select(path => Path.GetExtension(path).ToLowerInvariant()).Where(EndingsNotRead.Contains).CountBy(ending => ending).OrderByDescending(item => item.Value).ToList();
@@ -236,7 +236,7 @@ internal static class ImageFolder
         return string.Create(CultureInfo.InvariantCulture, $"none of the {skipped.Count} pictures in {options.Folder} can be used\n  {lines}{hint}");
     }
 
-    private static string FirstTen(List<string> items, string separator)
+    internal static string FirstTen(List<string> items, string separator)
     {
         var text = string.Join(separator, items.Take(10));
         return items.Count <= 10 ? text : string.Create(CultureInfo.InvariantCulture, $"{text}{separator}and {items.Count - 10} more");

@@ -57,7 +57,7 @@ public static class TrainFull
         var before = previews.Draw(strength: 0, cancellation);
 
         // loop
-        using var optimizer = training.MakeOptimizer(trained.Parameters);
+        using var optimizer = WholeParts.Optimizer(options, trained, streams);
         using var average = training.MakeAverage(trained.Parameters);
         loop = new TrainingLoop(optimizer, training.MakeSchedule(), training.LoopOptions(training.Steps), average);
         previews.Weights = Weights;
