@@ -30,6 +30,7 @@ internal interface IRunOptions
 
     NoiseOptions Noise { get; }
     PreviewOptions Preview { get; }
+    ValidationOptions Validation { get; }
 
     /// <summary>Whether what text encoders make of a text changes from step to step.</summary>
     bool TextEncodersLearn => TextEncoder is not null;
@@ -107,6 +108,7 @@ internal static class RunOptions
         foreach (var problem in options.Noise.Validate()) yield return "noise." + problem;
         foreach (var problem in AcrossTables(options)) yield return problem;
         foreach (var problem in options.Preview.Validate()) yield return "preview." + problem;
+        foreach (var problem in options.Validation.Validate(options.TotalSteps, options.Data.Any(set => set.HeldOut))) yield return "validation." + problem;
     }
 
     /// <summary>The pictures of a run, with the prior pictures that were drawn for it.</summary>
@@ -117,7 +119,7 @@ internal static class RunOptions
     /// <exception cref="DatasetException">Something is missing.</exception>
     public static TrainingData ReadData(IRunOptions options, IDiffusionFamily family, IReadOnlyList<DataSetOptions> sets, CancellationToken cancellation = default)
     {
-        var data = TrainingData.Read(PriorPictures.SetOf(options, family) is { } drawn ? [.. sets, drawn] : sets, family.DefaultSize, cancellation);
+        var data = TrainingData.Read(PriorPictures.SetOf(options, family) is { } drawn ? [.. sets, drawn] : sets, family.DefaultSize, options.Validation.Share, cancellation);
         if (options.Loss.PriorRule == PriorRule.TwoMeans && PriorPictures.ToDraw(options) == 0) data.RequirePriorsInEveryBucket();
         return data;
     }
@@ -156,7 +158,7 @@ internal static class RunOptions
     private static IEnumerable<string> AcrossTables(IRunOptions options)
     {
         var (usual, priors) = (new LossOptions(), options.Data.Count(set => set.Prior));
-        if (priors > 0 && priors == options.Data.Count) yield return "data: every set has prior = true; add one with the pictures to learn";
+        if (options.Data.Count > 0 && options.Data.All(set => set.Prior || set.HeldOut)) yield return $"data: every set has {(priors == 0 ? "held_out" : priors == options.Data.Count ? "prior" : "prior or held_out")} = true; add one with the pictures to learn";
         if (priors == 0 && options.Prior is null && (options.Loss.PriorLossWeight, options.Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without prior pictures: [prior], or a [[data]] table with prior = true";
         var masksAreHoles = options.Inpainting is { Holes: HoleSource.Masks };
         var noMasks = options.Data.All(set => set.Mask == MaskSource.None);

@@ -70,6 +70,7 @@ public static class TrainLora
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
         TrainedParts.SetCheckpointing(options, family, adapter, streams);
+        run.Watch(Validation.Of(options, family, encoded, adapter, Weights), loop.Position.Step);
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => TrainedParts.TextLearns(options, loop.Position.Step)));
         var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));
 
