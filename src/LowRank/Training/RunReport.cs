@@ -49,11 +49,11 @@ public static class RunReport
         page.Append(CultureInfo.InvariantCulture, $"<h1>{Text(name)}</h1>\n<p class=\"state\">{Text(State(events))}</p>\n");
         Warnings(page, events);
         Picture(page, run.BeforeAfter, "Same prompts and seeds without and with the adapter.");
-        Facts(page, started.Plan, steps);
-        Section(page, "How it went", ReportPlots.Of(steps));
+        Facts(page, started.Plan, steps, ReportPlots.HeldOutFact(events));
+        Section(page, "How it went", ReportPlots.Of(events));
         Section(page, "Pictures with the highest loss", ReportPlots.HardestPictures(steps));
         Previews(page, events, run);
-        Section(page, "Data", $"<pre>{Text(string.Join('\n', started.Plan.Data.Lines()))}</pre>");
+        Section(page, "Data", ReportData.Of(started.Plan.Data, [.. events.OfType<RunWarning>().Where(warning => warning.OfCaption).Select(warning => warning.Text).Distinct()]));
         if (File.Exists(run.Recipe)) Section(page, "Recipe, every default written out", $"<pre>{Text(File.ReadAllText(run.Recipe).Trim())}</pre>");
         page.Append("</body>\n</html>\n");
         return page.ToString();
@@ -68,10 +68,10 @@ public static class RunReport
 
     private static void Warnings(StringBuilder page, IReadOnlyList<TrainingEvent> events)
     {
-        foreach (var text in events.OfType<RunWarning>().Select(warning => warning.Text).Distinct()) page.Append(CultureInfo.InvariantCulture, $"<p class=\"warning\">{Text(text)}</p>\n");
+        foreach (var text in events.OfType<RunWarning>().Where(warning => !warning.OfCaption).Select(warning => warning.Text).Distinct()) page.Append(CultureInfo.InvariantCulture, $"<p class=\"warning\">{Text(text)}</p>\n");
     }
 
-    private static void Facts(StringBuilder page, TrainingPlan plan, List<StepFinished> steps)
+    private static void Facts(StringBuilder page, TrainingPlan plan, List<StepFinished> steps, FormattableString? heldOut)
     {
         var rows = new List<(string, FormattableString)>
         {
@@ -85,7 +85,8 @@ public static class RunReport
             rows.Add(("time", $"{steps.Select(step => step.Seconds).Order().ElementAt(steps.Count / 2):0.###} s a step (median)"));
             rows.Add(("memory", $"{steps.Max(step => step.MemoryBytes) / 1e9:0.00} GB at most"));
         }
-        Section(page, "What was trained", $"<table>{string.Concat(rows.Select(row => $"<tr><td>{row.Item1}</td><td>{Text(row.Item2.ToString(CultureInfo.InvariantCulture))}</td></tr>"))}</table>");
+        if (heldOut is not null) rows.Insert(Math.Min(4, rows.Count), ("held-out loss", heldOut));
+        Section(page, "What was trained", $"<table class=\"facts\">{string.Concat(rows.Select(row => $"<tr><td>{row.Item1}</td><td>{Text(row.Item2.ToString(CultureInfo.InvariantCulture))}</td></tr>"))}</table>");
     }
 
     private static void Previews(StringBuilder page, IReadOnlyList<TrainingEvent> events, RunFolder run)
@@ -93,7 +94,8 @@ public static class RunReport
         var previews = events.OfType<PreviewWritten>().DistinctBy(preview => preview.Step).Where(preview => File.Exists(run.Preview(preview.Step))).ToList();
         if (previews.Count == 0) return;
         page.Append("<h2>Previews</h2>\n");
-        foreach (var preview in previews) Picture(page, run.Preview(preview.Step), string.Create(CultureInfo.InvariantCulture, $"After step {preview.Step}."));
+        if (File.Exists(run.PreviewSheet)) Picture(page, run.PreviewSheet, "The same prompts and seeds as the run went on, first before training. In full size they lie in previews/.");
+        else foreach (var preview in previews) Picture(page, run.Preview(preview.Step), string.Create(CultureInfo.InvariantCulture, $"After step {preview.Step}."));
     }
 
     private static void Picture(StringBuilder page, string path, string caption)
