@@ -50,12 +50,13 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
     /// <summary>Runs a phase to its end.</summary>
     /// <param name="loop">As <see cref="Begin"/> gave it.</param>
     /// <param name="data">What it learns from.</param>
+    /// <param name="adapter">On the denoiser; null for none.</param>
     /// <param name="after">Called after every update.</param>
     /// <param name="cancellation">Stops after the running step.</param>
     /// <returns>False when it was stopped.</returns>
-    public bool Run(TrainingLoop loop, EncodedData data, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
+    public bool Run(TrainingLoop loop, EncodedData data, AdapterSet? adapter, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
     {
-        var step = new DenoisingStep(options, family, streams, data.Batches(sampler, () => true));
+        var step = new DenoisingStep(options, family, streams, data.Batches(sampler, () => true), adapter);
         var finished = loop.Run(step.Score, _ => after(loop, step.Drawn!), run, cancellation);
         (position, drawn) = (loop.Position, step.Drawn ?? drawn);
         return finished;
