@@ -234,7 +234,7 @@ public sealed class BadInputTests : IDisposable
         """
         1 problem in the recipe for the model icons-64
 
-        inpainting  Stable Diffusion 1 has 4 input channels and sees no holes: leave the [inpainting] table out, or take an inpainting model, which has 9
+        inpainting  Stable Diffusion 1 has 4 input channels and sees no holes: leave the [inpainting] table out, take an inpainting model, which has 9, or make one: method = "full" with widen = true
         """, CommandLine.WrongUsage, Train("inpainting.full_holes=0.5"));
 
     [Fact]

@@ -11,6 +11,9 @@ namespace LowRank.Families;
 /// <param name="Release">Lets it go.</param>
 internal sealed record WeighedPart(string Name, string File, Func<nn.Module> Model, Func<bool> IsLoaded, Action Release)
 {
+    /// <summary>Input channels that the configuration shall name; null: those it names.</summary>
+    public int? InChannels { get; init; }
+
     /// <summary>As diffusers calls the files of its own networks, and as transformers does.</summary>
     public const string DiffusersFile = "diffusion_pytorch_model.safetensors", TransformersFile = "model.safetensors";
 }
@@ -25,16 +28,18 @@ internal static class ModelWriter
     /// <param name="target">The folder; replaced where it exists, and there whole or not at all.</param>
     /// <param name="type">Element type of all weights.</param>
     /// <param name="facts">Metadata of the files.</param>
+    /// <param name="pipeline">The pipeline class that the index shall name; null: the one it names.</param>
     /// <exception cref="CheckpointException">It cannot be written.</exception>
-    public static void Write(DiffusersFolder from, IReadOnlyList<WeighedPart> parts, string target, ScalarType type, IReadOnlyDictionary<string, string> facts) => WholeFolder.Write(target, folder =>
+    public static void Write(DiffusersFolder from, IReadOnlyList<WeighedPart> parts, string target, ScalarType type, IReadOnlyDictionary<string, string> facts, string? pipeline = null) => WholeFolder.Write(target, folder =>
     {
-        from.CopyIndexTo(folder);
+        from.CopyIndexTo(folder, pipeline);
         foreach (var name in from.PartNames)
         {
             if (parts.FirstOrDefault(part => part.Name == name) is not { } weighed) Copy(Path.Combine(from.Path, name), Path.Combine(folder, name), _ => true);
             else
             {
                 Copy(Path.Combine(from.Path, name), Path.Combine(folder, name), IsConfiguration);
+                if (weighed.InChannels is { } channels) DiffusersFolder.SetKey(Path.Combine(folder, name, "config.json"), "in_channels", channels);
                 Write(weighed, Path.Combine(folder, name, weighed.File), type, facts);
             }
         }

@@ -51,6 +51,9 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private readonly IReadOnlyList<string>? ahead = texts.AreTrained ? null : EveryText(data, texts.Teacher);
     private BatchLoader? loader;
 
+    /// <summary>Pictures that are only measured, each in its one use.</summary>
+    public IReadOnlyList<Sample> HeldOut { get; } = [.. data.HeldOut.Select(image => image.Settled())];
+
     /// <summary>How holes are made for a denoiser that inpaints; null for others.</summary>
     public HoleMaking? Holes { get; init; }
 
@@ -66,26 +69,24 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     public void EncodeAhead(CancellationToken cancellation, bool warn = true)
     {
         if (warn) WarnOfCutCaptions();
-        if (!cutAtRandom)
+        IReadOnlyList<Sample> samples = [.. cutAtRandom ? [] : data.FixedSamples(), .. HeldOut];
+        for (var i = 0; i < samples.Count; i++)
         {
-            var samples = data.FixedSamples();
-            for (var i = 0; i < samples.Count; i++)
-            {
-                cancellation.ThrowIfCancellationRequested();
-                using var scope = NewDisposeScope();
-                if (cache.Find(KeyOf(samples[i])) is not null) continue;
-                Encode(samples[i]);
-                events.Report(new PictureEncoded(i + 1, samples.Count));
-            }
-            if (DrawnHoles is null) family.Release("vae");
+            cancellation.ThrowIfCancellationRequested();
+            using var scope = NewDisposeScope();
+            if (cache.Find(KeyOf(samples[i])) is not null) continue;
+            Encode(samples[i]);
+            events.Report(new PictureEncoded(i + 1, samples.Count));
         }
-        if (ahead is null) return;
-        foreach (var text in ahead)
+        if (!cutAtRandom && DrawnHoles is null) family.Release("vae");
+        if (texts.AreTrained) return;
+        foreach (var text in (ahead ?? []).Concat(HeldOut.Select(sample => sample.Caption)))
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
             if (cache.Find(KeyOf(text)) is null) cache.Add(KeyOf(text), Encode(text));
         }
+        if (ahead is null) return;
         foreach (var encoder in family.ComponentNames.Skip(1)) family.Release(encoder);
     }
 
@@ -111,6 +112,17 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
             if (DrawnHoles is { } drawn) made[BesideName] = EncodeHoled(drawn.Holed(batch));
             return With(batch.Plan, made, textLearns);
         };
+    }
+
+    /// <summary>A held-out picture by itself, its caption by the text encoders as they are now; no gradients go back into them.</summary>
+    /// <param name="heldOut">One of <see cref="HeldOut"/>.</param>
+    /// <param name="holes">Where holes are drawn: draws this picture's, by the usual rules whatever the recipe says of them.</param>
+    public EncodedBatch EncodedAlone(Sample heldOut, IDraws holes)
+    {
+        var plan = new PlannedBatch([heldOut], null);
+        var made = Kept(plan);
+        if (DrawnHoles is not null) made[BesideName] = EncodeHoled(new RandomHoles(new InpaintingOptions(), holes).Holed(BatchLoader.Load(plan)));
+        return With(plan, made, () => false);
     }
 
     /// <inheritdoc/>
@@ -142,7 +154,7 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private Conditioning Condition(PlannedBatch plan, IReadOnlyList<string> captions, Func<bool> textLearns)
     {
         using var conditioning = texts.AreTrained ? EncodeNow(captions, textLearns())
-            : ConditioningEntries.Stack([.. captions.Select(caption => (ahead is null ? null : cache.Find(KeyOf(caption))) ?? Encode(caption))]);
+            : ConditioningEntries.Stack([.. captions.Select(caption => cache.Find(KeyOf(caption)) ?? Encode(caption))]);
         return family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]);
     }
 

@@ -22,6 +22,7 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
     private readonly List<IOptimizer> optimizers = [];
     private LoopPosition position;
     private SamplerState? drawn;
+    private AdapterSet? adapter;
     private bool restored;
 
     /// <summary>Updates made, in all phases.</summary>
@@ -34,6 +35,7 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
         var training = options.Training;
         var optimizer = training.MakeOptimizer(phase.Parameters);
         optimizers.Add(optimizer);
+        adapter = phase.Adapter?.Set;
         var loop = new TrainingLoop(optimizer, phase.Schedule, training.LoopOptions(phase.LastStep))
         {
             Position = position,
@@ -50,12 +52,12 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
     /// <summary>Runs a phase to its end.</summary>
     /// <param name="loop">As <see cref="Begin"/> gave it.</param>
     /// <param name="data">What it learns from.</param>
-    /// <param name="adapter">On the denoiser; null for none.</param>
     /// <param name="after">Called after every update.</param>
     /// <param name="cancellation">Stops after the running step.</param>
     /// <returns>False when it was stopped.</returns>
-    public bool Run(TrainingLoop loop, EncodedData data, AdapterSet? adapter, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
+    public bool Run(TrainingLoop loop, EncodedData data, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
     {
+        run.Watch(Validation.Of(options, family, data, adapter), loop.Position.Step);
         var step = new DenoisingStep(options, family, streams, data.Batches(sampler, () => true), adapter);
         var finished = loop.Run(step.Score, _ => after(loop, step.Drawn!), run, cancellation);
         (position, drawn) = (loop.Position, step.Drawn ?? drawn);

@@ -22,6 +22,9 @@ internal sealed record TrainedSize(int Modules, long Numbers, SavePrecision Prec
     /// <summary>Whether the model's own weights learn.</summary>
     public bool Whole { get; init; }
 
+    /// <summary>Whether values and gradients have 16 bits.</summary>
+    public bool Halved { get; init; }
+
     public static TrainedSize Of(Adapters.AdapterSet adapter, SavePrecision precision) =>
         new(adapter.Layers.Count, adapter.FlatParameters.numel(), precision, [.. adapter.Layers.Select(layer => layer.Component).Distinct().Where(name => name.StartsWith("text_encoder", StringComparison.Ordinal))]);
 }
@@ -98,7 +101,7 @@ internal static class RunEstimate
     {
         const long WithoutRounding = 8, Rounded = 2;   // bytes that AdamW and adamw8bit keep for a number
         var saved = training.Optimizer == OptimizerKind.Adamw8bit ? trained.Large * (WithoutRounding - Rounded) : 0;
-        return trained.Numbers * (4 + training.StateBytesPerNumber()) - saved;
+        return trained.Numbers * (4 + training.StateBytesPerNumber() - (trained.Halved ? 4 : 0)) - saved;
     }
 
     /// <summary>What the run will write: kept results, state (values and two moments), pictures and logs.</summary>

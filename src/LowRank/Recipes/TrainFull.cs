@@ -57,13 +57,14 @@ public static class TrainFull
         var before = previews.Draw(strength: 0, cancellation);
 
         // loop
-        using var optimizer = training.MakeOptimizer(trained.Parameters);
+        using var optimizer = WholeParts.Optimizer(options, trained, streams);
         using var average = training.MakeAverage(trained.Parameters);
         loop = new TrainingLoop(optimizer, training.MakeSchedule(), training.LoopOptions(training.Steps), average);
         previews.Weights = Weights;
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
         WholeParts.SetCheckpointing(options, family, streams);
+        run.Watch(Validation.Of(options, family, encoded, weights: Weights), loop.Position.Step);
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => true));
         var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));
 

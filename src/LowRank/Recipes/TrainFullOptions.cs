@@ -44,6 +44,9 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>Pictures made while training.</summary>
     public PreviewOptions Preview { get; init; } = new();
 
+    /// <summary>How pictures that are not trained on are measured.</summary>
+    public ValidationOptions Validation { get; init; } = new();
+
     /// <summary>How the model is written.</summary>
     public ModelSaveOptions Save { get; init; } = new();
 
@@ -57,14 +60,23 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate() =>
     [
-        .. RunOptions.Problems(this, TrainingMethod.Full, Full.Validate().Select(problem => "full." + problem)),
+        .. RunOptions.Problems(this, TrainingMethod.Full,
+        [
+            .. Full.Validate().Select(problem => "full." + problem),
+            .. Inpainting is { Widen: true } && !Full.Parts.Contains(FullOptions.Denoiser) ? (IEnumerable<string>)["full.parts: without unet nothing would learn to see the holes of inpainting.widen"] : [],
+        ]),
         .. OfTraining(),
     ];
 
     /// <summary>Training options that only adapters have a use for.</summary>
     private IEnumerable<string> OfTraining()
     {
-        if (Training.Precision != Precision.Fp32) yield return $"training.precision: {RecipeFile.Word(Training.Precision.ToString())}; method = \"full\" trains the weights themselves, and 16 bits would round most updates away: take fp32";
+        if (Training.Precision == Precision.Bf16)
+        {
+            const string Why = "method = \"full\" with training.precision = \"bf16\" keeps no weights of 32 bits";
+            if (Training.EmaDecay > 0) yield return Invariant($"training.ema_decay: {Training.EmaDecay}; {Why}, and the average would stand still: leave it out or take fp32");
+            if (Training.Optimizer is OptimizerKind.Prodigy or OptimizerKind.AdamwScheduleFree) yield return $"training.optimizer: {RecipeFile.Word(Training.Optimizer.ToString())}; {Why}: take adamw8bit, adamw, adafactor or fp32";
+        }
         if (Training.LoraplusLrRatio != 1) yield return Invariant($"training.loraplus_lr_ratio: {Training.LoraplusLrRatio}; does nothing without an adapter");
     }
 

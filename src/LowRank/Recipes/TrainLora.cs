@@ -70,6 +70,7 @@ public static class TrainLora
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
         TrainedParts.SetCheckpointing(options, family, adapter, streams);
+        run.Watch(Validation.Of(options, family, encoded, adapter, Weights), loop.Position.Step);
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => TrainedParts.TextLearns(options, loop.Position.Step)), adapter);
         var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));
 
@@ -86,7 +87,7 @@ public static class TrainLora
     }
 
     internal static IDiffusionFamily Open(IRunOptions options) =>
-        FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
+        FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32, widen: options.Inpainting is { Widen: true });
 }
 
 /// <summary>The lines that matter: a batch, noise, timesteps, and how far the prediction is off.</summary>

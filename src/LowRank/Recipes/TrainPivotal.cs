@@ -70,7 +70,7 @@ public static class TrainPivotal
             if (options.Inversion.Steps == 0 || run.ResumesAt > options.Inversion.Steps) return true;
             parts.Adapter.Detach();   // it changes nothing yet, and would only cost time
             var loop = phases.Begin(new(parts.OfTokens, options.Inversion.MakeSchedule(), options.Inversion.Steps));
-            return phases.Run(loop, captioned, adapter: null, After(options.Inversion.LearningRate, options.Inversion.MakeSchedule(), 0), cancellation);
+            return phases.Run(loop, captioned, After(options.Inversion.LearningRate, options.Inversion.MakeSchedule(), 0), cancellation);
         }
 
         bool Tune()
@@ -82,7 +82,7 @@ public static class TrainPivotal
             if (cancellation.IsCancellationRequested) return false;
             using var encoded = options.Inversion.TuningLearningRate > 0 ? null : new EncodedData(family, data, cache, identity.WithTokens(parts.Tokens), TextUse.Of(options), run) { Holes = HoleMaking.Of(options, streams) };
             encoded?.EncodeAhead(cancellation, warn: false);
-            return phases.Run(loop, encoded ?? captioned, parts.Adapter, After(options.Inversion.TuningLearningRate, training.MakeSchedule(), options.Inversion.Steps), cancellation);
+            return phases.Run(loop, encoded ?? captioned, After(options.Inversion.TuningLearningRate, training.MakeSchedule(), options.Inversion.Steps), cancellation);
         }
 
         Action<TrainingLoop, SamplerState> After(double tokenRate, LearningRateSchedule schedule, long firstStep) => (loop, drawn) =>

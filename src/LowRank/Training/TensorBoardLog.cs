@@ -28,6 +28,14 @@ internal sealed class TensorBoardLog(string folder) : IDisposable
     /// <summary>Takes in a step that an earlier part of the run wrote already, so that averages go on.</summary>
     public void GoOnFrom(StepFinished step) => bins.Add(step.Uses);
 
+    /// <summary>Adds a measure of held-out pictures: held_out/loss, and held_out/timestep_500 for each timestep.</summary>
+    public void Add(HeldOutMeasured measured)
+    {
+        var at = checked((int)measured.Step);
+        writer.add_scalar("held_out/loss", (float)measured.Loss, at);
+        foreach (var (timestep, loss) in measured.Timesteps.Zip(measured.Losses)) writer.add_scalar(string.Create(CultureInfo.InvariantCulture, $"held_out/timestep_{timestep:D3}"), (float)loss, at);
+    }
+
     /// <summary>Writes which pictures are the hardest so far.</summary>
     public void AddPictures(IReadOnlyList<PictureDifficulty> pictures, long step)
     {

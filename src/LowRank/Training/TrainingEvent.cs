@@ -12,6 +12,7 @@ namespace LowRank.Training;
 [JsonDerivedType(typeof(PriorDrawn), "prior")]
 [JsonDerivedType(typeof(PictureEncoded), "encoded")]
 [JsonDerivedType(typeof(StepFinished), "step")]
+[JsonDerivedType(typeof(HeldOutMeasured), "held_out")]
 [JsonDerivedType(typeof(PreviewWritten), "preview")]
 [JsonDerivedType(typeof(RunSaved), "saved")]
 [JsonDerivedType(typeof(RunWarning), "warning")]

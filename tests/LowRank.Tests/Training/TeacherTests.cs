@@ -2,7 +2,6 @@ using LowRank.Adapters;
 using LowRank.Diffusion;
 using LowRank.Testing;
 using LowRank.Training;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Training;
