@@ -36,8 +36,8 @@ internal static class ReportData
         var buckets = report.Sets.SelectMany(set => set.Buckets).GroupBy(bucket => bucket.Size).Select(group => (Size: group.Key, Pictures: group.Sum(bucket => bucket.Pictures))).OrderBy(item => (double)item.Size.Width / item.Size.Height).ToList();
         if (buckets.Count == 0) return;
         var most = buckets.Max(bucket => bucket.Pictures);
-        html.Append("<div class=\"wide\"><table><tr><th>bucket</th><th class=\"n\">pictures</th><th></th></tr>\n");
-        foreach (var (size, pictures) in buckets) html.Append(CultureInfo.InvariantCulture, $"<tr><td>{size}</td><td class=\"n\">{pictures}</td><td>{ReportPlots.Bar((double)pictures / most)}</td></tr>\n");
+        html.Append("<div class=\"wide\"><table><tr><th>bucket</th><th class=\"n\">pictures</th><th class=\"bar\"></th></tr>\n");
+        foreach (var (size, pictures) in buckets) html.Append(CultureInfo.InvariantCulture, $"<tr><td>{size}</td><td class=\"n\">{pictures}</td>{ReportPlots.Bar((double)pictures / most)}</tr>\n");
         html.Append("</table></div>\n");
     }
 

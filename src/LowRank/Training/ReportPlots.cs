@@ -45,19 +45,19 @@ internal static class ReportPlots
         if (pictures.Count < 2) return "";
         var html = new StringBuilder();
         html.Append("<p class=\"faint\">1 is as hard as the others at the same timesteps. Far above 1: look at the picture and its caption for what does not belong.</p>");
-        html.Append("<div class=\"wide\"><table><tr><th>picture</th><th class=\"n\">against the others</th><th></th><th class=\"n\">mean error</th><th class=\"n\">uses</th></tr>\n");
+        html.Append("<div class=\"wide\"><table><tr><th>picture</th><th class=\"n\">against the others</th><th class=\"bar\"></th><th class=\"n\">mean error</th><th class=\"n\">uses</th></tr>\n");
         foreach (var picture in pictures.Take(PicturesListed))
         {
-            html.Append(CultureInfo.InvariantCulture, $"<tr><td>{WebUtility.HtmlEncode(picture.Picture)}</td><td class=\"n\">{picture.Relative:0.00}</td><td>{Bar(picture.Relative / pictures[0].Relative)}</td><td class=\"n\">{picture.Error:0.0000}</td><td class=\"n\">{picture.Uses}</td></tr>\n");
+            html.Append(CultureInfo.InvariantCulture, $"<tr><td>{WebUtility.HtmlEncode(picture.Picture)}</td><td class=\"n\">{picture.Relative:0.00}</td>{Bar(picture.Relative / pictures[0].Relative)}<td class=\"n\">{picture.Error:0.0000}</td><td class=\"n\">{picture.Uses}</td></tr>\n");
         }
         html.Append("</table></div>");
         if (pictures.Count > PicturesListed) html.Append(CultureInfo.InvariantCulture, $"<p class=\"faint\">{pictures.Count - PicturesListed} more are below these; all uses stand in events.jsonl.</p>");
         return html.ToString();
     }
 
-    /// <summary>A bar of a table, of so much of its full width.</summary>
+    /// <summary>A cell with a bar of so much of its full width.</summary>
     public static string Bar(double share) =>
-        string.Create(CultureInfo.InvariantCulture, $"<span style=\"display:inline-block;height:.6rem;width:{share * BarWidth:0.0}rem;background:var(--raw)\"></span>");
+        string.Create(CultureInfo.InvariantCulture, $"<td class=\"bar\"><span style=\"width:{share * BarWidth:0.0}rem\"></span></td>");
 
     /// <summary>The loss on held-out pictures, and what became of it at each timestep: these differ too much in size for one scale, so each is shown against its first.</summary>
     private static IEnumerable<string> HeldOut(List<HeldOutMeasured> measures)

@@ -17,7 +17,7 @@ public static class RunReport
         @media (prefers-color-scheme: dark) { :root { --ink: #e6e6e3; --paper: #17191b; --faint: #9aa0a6; --line: #33373b; --main: #f0883e; --raw: #4f7394;
           --hue-0: #f0883e; --hue-1: #6cb0f0; --hue-2: #7ccf75; --hue-3: #c792ea; --hue-4: #e5c15a; --hue-5: #5fd0c8; --hue-6: #f07178; --hue-7: #a9b7c6; } }
         * { box-sizing: border-box }
-        body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 76rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word }
+        body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 80rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word }
         h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem } .state, figcaption, .faint { color: var(--faint) } p { max-width: 48rem }
         table { border-collapse: collapse } td, th { padding: .15rem 1.2rem .15rem 0; vertical-align: top; text-align: left; font-weight: normal } th, .facts td:first-child { color: var(--faint) }
         td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } .wide { overflow-x: auto } details { margin: .5rem 0 } summary { cursor: pointer }
@@ -25,6 +25,7 @@ public static class RunReport
         pre { background: color-mix(in srgb, var(--line) 35%, transparent); padding: 1rem; overflow-x: auto; font-size: .85rem; margin: .5rem 0 }
         .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem 1.5rem } .plot { margin: 0 }
         .legend { display: flex; flex-wrap: wrap; gap: 0 1rem; font-size: .8rem; padding-left: 10% } .legend span::before { content: ""; display: inline-block; width: 1rem; height: .2rem; margin-right: .35rem; vertical-align: middle; background: var(--own) }
+        .bar span { display: inline-block; height: .6rem; background: var(--raw) } @media (max-width: 40rem) { .bar { display: none } td, th { padding-right: .8rem } }
         .warning { border-left: 3px solid var(--main); padding-left: .8rem }
         """;
 
