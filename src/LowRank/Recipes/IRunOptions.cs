@@ -160,6 +160,8 @@ internal static class RunOptions
         var (usual, priors) = (new LossOptions(), options.Data.Count(set => set.Prior));
         if (options.Data.Count > 0 && options.Data.All(set => set.Prior || set.HeldOut)) yield return $"data: every set has {(priors == 0 ? "held_out" : priors == options.Data.Count ? "prior" : "prior or held_out")} = true; add one with the pictures to learn";
         if (priors == 0 && options.Prior is null && (options.Loss.PriorLossWeight, options.Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without prior pictures: [prior], or a [[data]] table with prior = true";
+        if (options.Loss.TeacherWeight > 0 && options.Method is TrainingMethod.Full or TrainingMethod.TextualInversion) yield return string.Create(CultureInfo.InvariantCulture, $"loss.teacher_weight: {options.Loss.TeacherWeight}; needs an adapter, which is taken off to ask the base: not for method = \"{RecipeFile.Word(options.Method.ToString())}\"");
+        else if (options.Loss.TeacherWeight > 0 && options.TextEncodersLearn) yield return string.Create(CultureInfo.InvariantCulture, $"loss.teacher_weight: {options.Loss.TeacherWeight}; not with [text_encoder]: what the base reads in a caption would be lost; leave out one of them, or take [prior] in place of the teacher");
         var masksAreHoles = options.Inpainting is { Holes: HoleSource.Masks };
         var noMasks = options.Data.All(set => set.Mask == MaskSource.None);
         if (masksAreHoles && noMasks) yield return "inpainting.holes: masks; there are none: set mask = \"alpha\", \"sidecar\" or \"folder\" in a [[data]] table";

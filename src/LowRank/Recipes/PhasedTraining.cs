@@ -58,7 +58,7 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
     public bool Run(TrainingLoop loop, EncodedData data, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
     {
         run.Watch(Validation.Of(options, family, data, adapter), loop.Position.Step);
-        var step = new DenoisingStep(options, family, streams, data.Batches(sampler, () => true));
+        var step = new DenoisingStep(options, family, streams, data.Batches(sampler, () => true), adapter);
         var finished = loop.Run(step.Score, _ => after(loop, step.Drawn!), run, cancellation);
         (position, drawn) = (loop.Position, step.Drawn ?? drawn);
         return finished;

@@ -76,8 +76,8 @@ public sealed record TrainLoraOptions : IRunOptions
 
     private IEnumerable<string> Preservation()
     {
-        if (Method != TrainingMethod.Dreambooth || Prior is not null || Data.Any(set => set.Prior)) yield break;
-        yield return "method: dreambooth; needs something that preserves the class: [prior] with prompt and folder draws pictures of it, a [[data]] table with prior = true holds them; without either take lora";
+        if (Method != TrainingMethod.Dreambooth || Prior is not null || Loss.TeacherWeight > 0 || Data.Any(set => set.Prior)) yield break;
+        yield return "method: dreambooth; needs something that preserves the class: [prior] with prompt and folder draws pictures of it, a [[data]] table with prior = true holds them, and loss.teacher_weight does without; or take lora";
     }
 
     int IRunOptions.TotalSteps => Training.Steps;

@@ -4,7 +4,7 @@ using TorchSharp;
 namespace LowRank.Training;
 
 /// <summary>
-/// What can be watched of a run, for TensorBoard: loss, loss/smoothed, learning_rate, gradient_norm; the error by range of timesteps; the hardest
+/// What can be watched of a run, for TensorBoard: loss, loss/smoothed, loss/teacher where there is one, learning_rate, gradient_norm; the error by range of timesteps; the hardest
 /// pictures as a text. A resumed run adds a second event file, which TensorBoard joins.
 /// </summary>
 internal sealed class TensorBoardLog(string folder) : IDisposable
@@ -19,6 +19,7 @@ internal sealed class TensorBoardLog(string folder) : IDisposable
         var at = checked((int)step.Step);
         writer.add_scalar("loss", (float)step.Loss, at);
         writer.add_scalar("loss/smoothed", (float)step.SmoothedLoss, at);
+        if (step.TeacherLoss is { } taught) writer.add_scalar("loss/teacher", (float)taught, at);
         writer.add_scalar("learning_rate", (float)step.LearningRate, at);
         writer.add_scalar("gradient_norm", (float)step.GradientNorm, at);
         foreach (var (bin, error) in bins.Add(step.Uses)) writer.add_scalar("error_by_timestep/" + TimestepBins.Name(bin), (float)error, at);

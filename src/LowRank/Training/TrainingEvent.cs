@@ -87,6 +87,10 @@ public sealed class StepFinished : TrainingEvent
     /// <summary>Mean over the micro-batches of the step.</summary>
     public required double Loss { get; init; }
 
+    /// <summary>The part of <see cref="Loss"/> that <c>loss.teacher_weight</c> adds; null where that is off.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public double? TeacherLoss { get; init; }
+
     /// <summary>Exponential average over about the last 50 steps, corrected for its start.</summary>
     public required double SmoothedLoss { get; init; }
 

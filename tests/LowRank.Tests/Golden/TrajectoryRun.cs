@@ -271,7 +271,7 @@ internal sealed class TrajectoryRun : IDisposable
     private DenoisingLoss BuildLoss(JsonElement json)
     {
         var weightSchedule = GoldenTraining.Text(json, "snr_table") == "original" ? Schedule(zeroSnr: false) : null;
-        return GoldenTraining.Loss(json, "type").Make(noiseSchedule, noiseSchedule.PredictionType, Predict, weightSchedule);
+        return GoldenTraining.Loss(json, "type").Make(noiseSchedule, noiseSchedule.PredictionType, Predict, weightSchedule: weightSchedule);
     }
 
     /// <summary>The rectangles of the case as they are cached: by area, and by top left pixel.</summary>

@@ -239,12 +239,14 @@ public sealed class InpaintingTrainingTests : IDisposable
         Assert.True(TrainTextualInversion.Run(inversion, cancellation: TestContext.Current.CancellationToken).Finished);
     }
 
-    [Fact]
-    public void A_widened_model_learns_to_see_holes_and_is_the_base_of_adapters()
+    [Theory]
+    [InlineData("sd1")]
+    [InlineData("sdxl")]
+    public void A_widened_model_learns_to_see_holes_and_is_the_base_of_adapters(string name)
     {
         var options = new TrainFullOptions
         {
-            Model = TinyRun.Model,
+            Model = Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines", name),
             Output = run.Path("model-run"),
             Data = Options.Data,
             Inpainting = new InpaintingOptions { Widen = true, FullHoles = 0 },

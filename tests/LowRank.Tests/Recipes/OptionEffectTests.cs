@@ -159,6 +159,8 @@ public sealed class OptionEffectTests : IDisposable
         ("loss.scale_v_pred_loss_like_noise_pred", "true", [PredictsV]),
         ("loss.v_pred_like_loss", "0.5", [PredictsV]),
         ("loss.prior_loss_weight", "0.1", ["data=[{folder='{0}/../pictures'}, {folder='{0}/../pictures', caption='dog', prior=true}]", "training.optimizer='sgd'"]),
+        ("loss.teacher_weight", "100", []),
+        ("loss.teacher_caption", "\"a cat\"", ["loss.teacher_weight=100"]),
         ("loss.unmasked_weight", "0.5", ["data[0].mask='sidecar'"]),
         ("loss.normalize_masked_area_loss", "true", ["data[0].mask='sidecar'", "training.optimizer='sgd'"]),
         ("loss.mask_temperature", "2", ["data[0].mask='sidecar'"]),
