@@ -132,7 +132,7 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private void WarnOfCutCaptions()
     {
         var told = new HashSet<string>();
-        if (texts.Teacher is { } text && family.CutText(text) is { } cutOfTeacher) events.Report(new RunWarning($"loss.teacher_caption is longer than the model's {family.PromptLength} tokens; cut away: {cutOfTeacher}"));
+        if (texts.Teacher is { } teacher && family.CutText(teacher("")) is { } cutOfTeacher) events.Report(new RunWarning($"loss.teacher_caption is longer than the model's {family.PromptLength} tokens; cut away: {cutOfTeacher}"));
         foreach (var image in data.Images)
         {
             var caption = Captions.Plain(image.Caption, image.Options.CaptionRules);
@@ -146,7 +146,7 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         var captions = Condition(plan, [.. plan.Samples.Select(sample => sample.Caption)], textLearns);
         return new EncodedBatch(plan, made[LatentsName], captions, made.GetValueOrDefault(MasksName), made.GetValueOrDefault(BesideName))
         {
-            Teacher = texts.Teacher is { } text ? Condition(plan, [.. Enumerable.Repeat(text, plan.Samples.Count)], textLearns) : null,
+            Teacher = texts.Teacher is { } teacher ? Condition(plan, [.. plan.Samples.Select(sample => teacher(sample.Caption))], textLearns) : null,
         };
     }
 
@@ -222,9 +222,11 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private CacheKey KeyOf(string text) => CacheKey.Of("text", model.Texts, text);
 
     /// <summary>Every text that training can meet; null when some captions have too many forms to list.</summary>
-    private static List<string>? EveryText(TrainingData data, string? teacher)
+    private static List<string>? EveryText(TrainingData data, Func<string, string>? teacher)
     {
         var forms = data.Images.Select(image => (image.Caption, Rules: image.Options.CaptionRules)).Distinct().Select(use => Captions.Forms(use.Caption, use.Rules)).ToList();
-        return forms.Exists(form => form is null) ? null : [.. forms.SelectMany(form => form!).Concat(teacher is null ? [] : [teacher]).Distinct()];
+        if (forms.Exists(form => form is null)) return null;
+        var captions = forms.SelectMany(form => form!).ToList();
+        return [.. captions.Concat(teacher is null ? [] : captions.Select(teacher)).Distinct()];
     }
 }

@@ -28,6 +28,9 @@ internal interface IRunOptions
     /// <summary>Prior pictures that the base draws before training; null for none.</summary>
     PriorOptions? Prior { get; }
 
+    /// <summary>The words that are learned, without spaces around them.</summary>
+    IReadOnlyList<string> LearnedWords => [];
+
     NoiseOptions Noise { get; }
     PreviewOptions Preview { get; }
     ValidationOptions Validation { get; }
@@ -161,6 +164,7 @@ internal static class RunOptions
         if (options.Data.Count > 0 && options.Data.All(set => set.Prior || set.HeldOut)) yield return $"data: every set has {(priors == 0 ? "held_out" : priors == options.Data.Count ? "prior" : "prior or held_out")} = true; add one with the pictures to learn";
         if (priors == 0 && options.Prior is null && (options.Loss.PriorLossWeight, options.Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without prior pictures: [prior], or a [[data]] table with prior = true";
         if (options.Loss.TeacherWeight > 0 && options.Method is TrainingMethod.Full or TrainingMethod.TextualInversion) yield return string.Create(CultureInfo.InvariantCulture, $"loss.teacher_weight: {options.Loss.TeacherWeight}; needs an adapter, which is taken off to ask the base: not for method = \"{RecipeFile.Word(options.Method.ToString())}\"");
+        else if (options.Loss.TeacherCaption == LossOptions.WithoutTokens && options.LearnedWords.Count == 0) yield return "loss.teacher_caption: without-tokens; there are no learned tokens to leave out: only for method = \"pivotal\"";
         else if (options.Loss.TeacherWeight > 0 && options.TextEncodersLearn) yield return string.Create(CultureInfo.InvariantCulture, $"loss.teacher_weight: {options.Loss.TeacherWeight}; not with [text_encoder]: what the base reads in a caption would be lost; leave out one of them, or take [prior] in place of the teacher");
         var masksAreHoles = options.Inpainting is { Holes: HoleSource.Masks };
         var noMasks = options.Data.All(set => set.Mask == MaskSource.None);

@@ -47,11 +47,22 @@ public sealed record TextEncoderOptions
 /// <summary>How a run uses its text encoders.</summary>
 /// <param name="Prompts">How captions are encoded.</param>
 /// <param name="AreTrained">Whether their results change from step to step.</param>
-/// <param name="Teacher">A text that is needed beside the captions, for the teacher; null for none.</param>
-internal sealed record TextUse(PromptOptions Prompts, bool AreTrained, string? Teacher)
+/// <param name="Teacher">What the teacher is asked with in place of a caption; null where that is the caption, or where there is no teacher.</param>
+internal sealed record TextUse(PromptOptions Prompts, bool AreTrained, Func<string, string>? Teacher)
 {
     /// <summary>As the recipe says.</summary>
-    public static TextUse Of(IRunOptions options) => new(PromptsOf(options.Training.ClipSkip), options.TextEncodersLearn, options.Loss.TeacherWeight > 0 && options.Loss.TeacherCaption != LossOptions.SameCaption ? options.Loss.TeacherCaption : null);
+    public static TextUse Of(IRunOptions options) => new(PromptsOf(options.Training.ClipSkip), options.TextEncodersLearn, options.Loss.TeacherWeight == 0 ? null : TeacherText(options));
+
+    private static Func<string, string>? TeacherText(IRunOptions options) => options.Loss.TeacherCaption switch
+    {
+        LossOptions.SameCaption => null,
+        LossOptions.WithoutTokens => caption => Without(caption, options.LearnedWords),
+        var text => _ => text,
+    };
+
+    /// <summary>A caption without some words, and without the spaces that they leave.</summary>
+    internal static string Without(string caption, IReadOnlyList<string> words) =>
+        string.Join(' ', words.Aggregate(caption, (text, word) => text.Replace(word, " ", StringComparison.OrdinalIgnoreCase)).Split(' ', StringSplitOptions.RemoveEmptyEntries));
 
     /// <summary>Clip skip as trainers and web UIs count it, 1 for the last layer.</summary>
     public static PromptOptions PromptsOf(int clipSkip) => new() { SkippedLayers = clipSkip - 1 };

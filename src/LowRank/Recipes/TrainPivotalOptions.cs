@@ -89,6 +89,8 @@ public sealed record TrainPivotalOptions : IRunOptions
         .. RunOptions.AcrossTables(Training, Adapter),
     ];
 
+    IReadOnlyList<string> IRunOptions.LearnedWords => [.. Tokens.Select(token => token.Token.Trim())];
+
     int IRunOptions.TotalSteps => Inversion.Steps + Training.Steps;
 
     TextEncoderOptions? IRunOptions.TextEncoder => null;

@@ -51,13 +51,16 @@ public sealed record LossOptions
     public double TeacherWeight { get; init; }
 
     /// <summary>
-    /// What the base, and the adapted model for that difference, are asked with: <c>same</c> for each picture's caption, any other text in place of all captions
-    /// (another pass with gradient; the class in plain words, or nothing).
+    /// What the base, and the adapted model for that difference, are asked with: <c>same</c> for each picture's caption, <c>without-tokens</c> for the caption without
+    /// the learned tokens, any other text in place of all captions (the class in plain words, or nothing). All but <c>same</c> take another pass with gradient.
     /// </summary>
     public string TeacherCaption { get; init; } = SameCaption;
 
     /// <summary>What <see cref="TeacherCaption"/> says for the pictures' own captions.</summary>
     internal const string SameCaption = "same";
+
+    /// <summary>What it says for the captions without the learned tokens.</summary>
+    internal const string WithoutTokens = "without-tokens";
 
     /// <summary>What counts of a picture where its mask is black, 0 to 1. Above 0 the model still learns that there is a surrounding.</summary>
     public double UnmaskedWeight { get; init; } = 0.1;

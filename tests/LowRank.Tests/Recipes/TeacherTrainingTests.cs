@@ -98,7 +98,21 @@ public sealed class TeacherTrainingTests : IDisposable
         Refused("loss.teacher_weight  2; needs an adapter, which is taken off to ask the base: not for method = \"textual-inversion\"",
             () => TrainTextualInversion.Plan(new TrainTextualInversionOptions { Model = TinyRun.Model, Output = run.Output, Data = Options.Data, Tokens = Pivotal.Tokens, Loss = Options.Loss }));
         Refused("loss.teacher_caption  a dog; does nothing without teacher_weight", () => TinyRun.Train(Options with { Method = TrainingMethod.Lora, Loss = new LossOptions { TeacherCaption = "a dog" } }));
+        Refused("loss.teacher_caption  without-tokens; there are no learned tokens to leave out: only for method = \"pivotal\"",
+            () => TinyRun.Train(Options with { Method = TrainingMethod.Lora, Loss = new LossOptions { TeacherWeight = 1, TeacherCaption = "without-tokens" } }));
         Refused("loss.teacher_weight  -1; must be 0 (off) or more", () => TinyRun.Train(Options with { Method = TrainingMethod.Lora, Loss = new LossOptions { TeacherWeight = -1 } }));
+    }
+
+    /// <summary>All captions are "a dog &lt;s1&gt;", so that without the word all are "a dog".</summary>
+    [Fact]
+    public void The_teacher_of_a_pivotal_tuning_can_be_asked_without_the_words()
+    {
+        var options = Pivotal with { Data = [Pivotal.Data[0] with { Caption = "a dog" }] };
+        string Trained(string name, string caption) => Convert.ToHexString(File.ReadAllBytes(TrainPivotal.Run(options with { Output = run.Path(name), Loss = options.Loss with { TeacherCaption = caption }, Save = new SaveOptions { Precision = SavePrecision.Fp32 } }, cancellation: TestContext.Current.CancellationToken).Adapter)[^4096..]);
+        var without = Trained("without", "without-tokens");
+        Assert.Equal(Trained("text", "a dog"), without);
+        Assert.NotEqual(Trained("same", "same"), without);
+        Assert.Equal("red heart on white", TextUse.Without("red heart <S1> on white <s2>", ["<s1>", "<s2>"]));
     }
 
     [Fact]
