@@ -53,10 +53,10 @@ internal static class TrainCommand
         var adapter = Words.Place(result.Adapter);
         screen.Row(job.ResultWord, $"{adapter}   {Words.Size(SizeOf(result.Adapter))}, {job.Readers}");
         foreach (var file in result.Embeddings) screen.Row("token", $"{Words.Place(file)}   {Words.Size(new FileInfo(file).Length)}");
-        if (result.BeforeAfter is { } sheet) screen.Row("look", $"{Words.Place(sheet)}   same prompts and seeds before and after");
+        if (result.BeforeAfter is { } sheet) screen.Row("look", $"{Words.Place(sheet)}   {(job.Draws ? "same prompts and seeds" : "the same pictures")} before and after");
         screen.Row("report", Words.Place(result.Report));
         var use = job.GenerateOption is { } option ? $"{Words.Quoted(job.Model)} --{option} {Words.Quoted(adapter)}" : Words.Quoted(adapter);
-        screen.Command("next", $"lora generate --model {use} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")} --output pictures");
+        if (job.Draws) screen.Command("next", $"lora generate --model {use} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")} --output pictures");
         return CommandLine.Done;
     }
 
@@ -77,7 +77,7 @@ internal static class TrainCommand
 
     internal static void Print(Screen screen, TrainingPlan plan, TrainingJob job)
     {
-        screen.Row("model", string.Create(CultureInfo.InvariantCulture, $"{plan.Model}: {plan.Family}; denoiser {plan.ModelParameters / 1e6:F1} M"));
+        screen.Row("model", string.Create(CultureInfo.InvariantCulture, $"{plan.Model}: {plan.Family}; {job.Network} {plan.ModelParameters / 1e6:F1} M"));
         screen.Row("data", string.Join('\n', plan.Data.Lines()));
         foreach (var (word, text) in job.Trained(plan)) screen.Row(word, text);
         screen.Row("steps", string.Create(CultureInfo.InvariantCulture,
@@ -109,6 +109,9 @@ internal static class TrainCommand
                     break;
                 case PictureEncoded picture: Encoded(picture); break;
                 case StepFinished step: Step(step); break;
+                case ReconstructionMeasured measured:
+                    Plain(string.Create(CultureInfo.InvariantCulture, $" at step {measured.Step}: pictures come back with {measured.Psnr:F1} dB (PSNR, mean of {measured.Pictures})"));
+                    break;
                 case PreviewWritten preview: Plain($" preview at step {preview.Step}: {Words.Place(preview.Path)}"); break;
                 case RunSaved saved:
                     SavedStep = saved.Step;

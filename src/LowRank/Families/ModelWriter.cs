@@ -13,6 +13,12 @@ internal sealed record WeighedPart(string Name, string File, Func<nn.Module> Mod
 {
     /// <summary>As diffusers calls the files of its own networks, and as transformers does.</summary>
     public const string DiffusersFile = "diffusion_pytorch_model.safetensors", TransformersFile = "model.safetensors";
+
+    /// <summary>Replaces weights, by key in float32, in what is written; null for none. The network stays as it is.</summary>
+    public Action<Dictionary<string, Tensor>>? Change { get; init; }
+
+    /// <summary>What becomes of the bytes of its config.json; null: a copy.</summary>
+    public Func<byte[], byte[]>? Configure { get; init; }
 }
 
 /// <summary>Writes a model in the layout that it was opened from: what is no weight is copied, weights are written as they are in memory.</summary>
@@ -31,11 +37,13 @@ internal static class ModelWriter
         from.CopyIndexTo(folder);
         foreach (var name in from.PartNames)
         {
-            if (parts.FirstOrDefault(part => part.Name == name) is not { } weighed) Copy(Path.Combine(from.Path, name), Path.Combine(folder, name), _ => true);
+            var (old, copy) = (Path.Combine(from.Path, name), Path.Combine(folder, name));
+            if (parts.FirstOrDefault(part => part.Name == name) is not { } weighed) Copy(old, copy, _ => true);
             else
             {
-                Copy(Path.Combine(from.Path, name), Path.Combine(folder, name), IsConfiguration);
-                Write(weighed, Path.Combine(folder, name, weighed.File), type, facts);
+                Copy(old, copy, IsConfiguration);
+                if (weighed.Configure is { } configure) WholeFile.Write(Path.Combine(copy, "config.json"), configure(DiffusersFolder.Configuration(old).Json));
+                Write(weighed, Path.Combine(copy, weighed.File), type, facts);
             }
         }
     });
@@ -46,8 +54,9 @@ internal static class ModelWriter
         using (var scope = NewDisposeScope())
         using (no_grad())
         {
-            var tensors = part.Model().state_dict().ToDictionary(item => item.Key, item => item.Value.to(type));
-            SafetensorsWriter.Write(file, tensors, facts.Append(new("format", "pt")));   // transformers reads no file without it
+            var weights = part.Model().state_dict();
+            part.Change?.Invoke(weights);
+            SafetensorsWriter.Write(file, weights.Select(item => KeyValuePair.Create(item.Key, item.Value.to(type))), facts.Append(new("format", "pt")));   // transformers reads no file without it
         }
         if (!present) part.Release();
     }

@@ -62,7 +62,12 @@ internal abstract class UnetFamily : IDiffusionFamily
     /// <summary>The text encoders, the first first.</summary>
     internal abstract IReadOnlyList<PromptEncoder> Encoders { get; }
 
-    public nn.Module Component(string name) => name == "unet" ? Denoiser.Model : Encoder(name, ComponentNames).Model;
+    public nn.Module Component(string name) => name switch
+    {
+        "unet" => Denoiser.Model,
+        "vae" => Pictures.Model,
+        _ => Encoder(name, ["vae", .. ComponentNames]).Model,
+    };
 
     public void Release(string component)
     {
@@ -91,10 +96,14 @@ internal abstract class UnetFamily : IDiffusionFamily
 
     public Reconstruction Reconstruct(Tensor pixels, Generator posterior) => Pictures.Reconstruct(pixels, posterior);
 
-    public void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts) => ModelWriter.Write(folder,
+    public void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts, LatentStatistics? latents = null) => ModelWriter.Write(folder,
     [
         new("unet", WeighedPart.DiffusersFile, () => Denoiser.Model, () => Denoiser.IsLoaded, Denoiser.Release),
-        new("vae", WeighedPart.DiffusersFile, () => Pictures.Model, () => Pictures.IsLoaded, Pictures.Release),
+        new("vae", WeighedPart.DiffusersFile, () => Pictures.Model, () => Pictures.IsLoaded, Pictures.Release)
+        {
+            Change = latents is null ? null : weights => StandardLatents.Fold(weights, Pictures.Config, latents),
+            Configure = latents is null ? null : json => StandardLatents.Configuration(json, Pictures.Config, latents),
+        },
         .. Encoders.Select(encoder => new WeighedPart(encoder.Part, WeighedPart.TransformersFile, () => encoder.Model, () => encoder.IsLoaded, encoder.Release)),
     ], target, type, facts);
 

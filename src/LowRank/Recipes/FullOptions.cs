@@ -6,10 +6,13 @@ namespace LowRank.Recipes;
 /// <summary>What of a model is trained whole: the recipe's <c>[full]</c>.</summary>
 public sealed record FullOptions
 {
-    internal const string Denoiser = "unet", Encoder = "text_encoder", SecondEncoder = "text_encoder_2";
-    private static readonly string[] Names = [Denoiser, Encoder, SecondEncoder];
+    internal const string Denoiser = "unet", Encoder = "text_encoder", SecondEncoder = "text_encoder_2", Autoencoder = "vae";
+    private static readonly string[] Names = [Denoiser, Encoder, SecondEncoder, Autoencoder];
 
-    /// <summary>Parts by name: <c>unet</c>, <c>text_encoder</c>, <c>text_encoder_2</c>. With a text encoder captions are encoded in every step.</summary>
+    /// <summary>
+    /// Parts by name: <c>unet</c>, <c>text_encoder</c>, <c>text_encoder_2</c>; with a text encoder captions are encoded in every step. Or <c>vae</c> alone, which
+    /// learns to bring pictures back.
+    /// </summary>
     public IReadOnlyList<string> Parts { get; init; } = [Denoiser];
 
     /// <summary>Step size of the text encoders at the top of the schedule. Unset: that of <c>[training]</c>.</summary>
@@ -17,6 +20,9 @@ public sealed record FullOptions
 
     /// <summary>Text encoders among the parts.</summary>
     internal IEnumerable<string> Encoders => Parts.Where(part => part is Encoder or SecondEncoder);
+
+    /// <summary>Whether the autoencoder is what learns.</summary>
+    internal bool IsAutoencoder => Parts is [Autoencoder];
 
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate()
@@ -28,6 +34,7 @@ public sealed record FullOptions
             if (!Names.Contains(Parts[i])) problems.Add($"parts[{i}]: \"{Parts[i]}\" is none of {string.Join(", ", Names)}{NearestName.Hint(Parts[i], Names)}");
             else if (Parts.Take(i).Contains(Parts[i])) problems.Add($"parts[{i}]: {Parts[i]} is there twice");
         }
+        if (Parts.Contains(Autoencoder) && Parts.Count > 1) problems.Add($"parts: {string.Join(", ", Parts)}; {Autoencoder} is trained by itself, and first: a denoiser learns the latents that it makes");
         if (TextEncoderLearningRate is { } rate)
         {
             if (rate is not (> 0 and < double.PositiveInfinity)) problems.Add(string.Create(CultureInfo.InvariantCulture, $"text_encoder_learning_rate: {rate}; must be a number above 0"));

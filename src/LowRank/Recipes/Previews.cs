@@ -9,8 +9,16 @@ using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
+/// <summary>What shows how a training goes.</summary>
+internal interface IPreviews
+{
+    /// <summary>A sheet of what the model makes now.</summary>
+    /// <returns>False when there is nothing to draw, or drawing was stopped.</returns>
+    bool Write(string path, CancellationToken cancellation);
+}
+
 /// <summary>Pictures of the same prompts and seeds, before, while and after training.</summary>
-internal sealed class Previews
+internal sealed class Previews : IPreviews
 {
     private const int SheetSide = 128;   // pictures of small models are drawn this large
 
@@ -68,8 +76,7 @@ internal sealed class Previews
         return pictures;
     }
 
-    /// <summary>A sheet of what the adapter draws now.</summary>
-    /// <returns>False when there is nothing to draw, or drawing was stopped.</returns>
+    /// <inheritdoc/>
     public bool Write(string path, CancellationToken cancellation) => WriteSheet(path, [], cancellation);
 
     /// <summary>The base's pictures above those of the adapter.</summary>

@@ -20,6 +20,7 @@ public static class TrainFull
     public static TrainingPlan Plan(TrainFullOptions options)
     {
         RunOptions.ThrowIfAny(options.Validate(), "the options");
+        if (options.Full.IsAutoencoder) return TrainAutoencoder.Plan(options);
         using var family = TrainLora.Open(options);
         var data = RunOptions.ReadData(options, family, options.Data);
         using var trained = WholeParts.Take(options, family);
@@ -36,6 +37,7 @@ public static class TrainFull
     public static TrainingResult Run(TrainFullOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default)
     {
         RunOptions.ThrowIfAny(options.Validate(), "the options");
+        if (options.Full.IsAutoencoder) return TrainAutoencoder.Run(options, progress, resume, cancellation);
         var (watch, training) = (Stopwatch.StartNew(), options.Training);
 
         // open

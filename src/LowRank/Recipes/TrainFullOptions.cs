@@ -29,6 +29,9 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>What of the model learns.</summary>
     public FullOptions Full { get; init; } = new();
 
+    /// <summary>How an autoencoder is trained, where that is the part. Unset: with the defaults.</summary>
+    public AutoencoderOptions? Vae { get; init; }
+
     /// <summary>How it is trained.</summary>
     public TrainingOptions Training { get; init; } = new();
 
@@ -54,8 +57,9 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate() =>
     [
-        .. RunOptions.Problems(this, TrainingMethod.Full, Full.Validate().Select(problem => "full." + problem)),
+        .. RunOptions.Problems(this, TrainingMethod.Full, [.. Full.Validate().Select(problem => "full." + problem), .. (Vae?.Validate() ?? []).Select(problem => "vae." + problem)]),
         .. OfTraining(),
+        .. Full.IsAutoencoder ? OfAutoencoder() : Vae is null ? [] : ["vae: the table does nothing without full.parts = [\"vae\"]"],
     ];
 
     /// <summary>Training options that only adapters have a use for.</summary>
@@ -63,6 +67,24 @@ public sealed record TrainFullOptions : IRunOptions
     {
         if (Training.Precision != Precision.Fp32) yield return $"training.precision: {RecipeFile.Word(Training.Precision.ToString())}; method = \"full\" trains the weights themselves, and 16 bits would round most updates away: take fp32";
         if (Training.LoraplusLrRatio != 1) yield return Invariant($"training.loraplus_lr_ratio: {Training.LoraplusLrRatio}; does nothing without an adapter");
+    }
+
+    /// <summary>What only a denoiser and its captions have a use for.</summary>
+    private IEnumerable<string> OfAutoencoder()
+    {
+        const string Why = "with full.parts = [\"vae\"]";
+        if (Loss != new LossOptions()) yield return $"loss: the table does nothing {Why}; the loss of an autoencoder is in [vae]";
+        if (Noise != new NoiseOptions()) yield return $"noise: the table does nothing {Why}";
+        if (Inpainting is not null) yield return $"inpainting: the table does nothing {Why}";
+        if (Training.ClipSkip != 1) yield return Invariant($"training.clip_skip: {Training.ClipSkip}; does nothing {Why}");
+        if (Training.GradientCheckpointing) yield return $"training.gradient_checkpointing: true; not {Why}";
+        if (Training.Cache != CacheKind.Memory) yield return $"training.cache: {RecipeFile.Word(Training.Cache.ToString())}; does nothing {Why}: nothing is encoded ahead";
+        if (Preview != new PreviewOptions { Every = Preview.Every, Captions = Preview.Captions, Prompts = Preview.Prompts } || Preview.Prompts.Count > 0) yield return $"preview: only every and captions do something {Why}; pictures of the data are shown before and behind it";
+        for (var i = 0; i < Data.Count; i++)
+        {
+            var set = Data[i];
+            if (set.Prior || set.Mask != MaskSource.None || set.LossWeight != 1) yield return $"data[{i}].prior, data[{i}].mask, data[{i}].loss_weight: do nothing {Why}";
+        }
     }
 
     int IRunOptions.TotalSteps => Training.Steps;

@@ -11,8 +11,8 @@ internal static class WholeParts
     /// <exception cref="OptionsException">A part that the model lacks, or a model that such a run cannot train.</exception>
     public static TrainedModules Take(TrainFullOptions options, IDiffusionFamily family)
     {
-        ModelFit.Require(options, family);
-        var known = family.ComponentNames;
+        if (!options.Full.IsAutoencoder) ModelFit.Require(options, family);
+        List<string> known = [.. family.ComponentNames, FullOptions.Autoencoder];
         var lacking = options.Full.Parts.FirstOrDefault(part => !known.Contains(part));
         if (lacking is not null) throw new OptionsException($"full.parts: {lacking}; the model {options.Model} ({family.Name}) has {string.Join(", ", known)}");
         var (full, training) = (options.Full, options.Training);

@@ -18,6 +18,7 @@ public sealed class OptionEffectTests : IDisposable
     private static readonly string PredictsV = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v")}'";
     private static readonly string Inpaints = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd1-inpaint")}'";
     private const string Holes = "inpainting.full_holes=0";
+    private const string Vae = "full.parts=['vae']", Shown = "preview.steps=20";   // previews of an autoencoder take no steps: the default
     private const string Text = "text_encoder.learning_rate=0.01";
     private static readonly string Xl = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sdxl")}'";
 
@@ -192,6 +193,16 @@ public sealed class OptionEffectTests : IDisposable
         ("inversion.tuning_learning_rate", "0.01", []),
         ("full.parts", "['text_encoder']", []),
         ("full.text_encoder_learning_rate", "0.02", ["full.parts=['unet', 'text_encoder']"]),
+        ("vae.l1", "1", [Vae, Shown]),
+        ("vae.mse", "2", [Vae, Shown, "vae.l1=1"]),
+        ("vae.edges", "1", [Vae, Shown]),
+        ("vae.kl", "1", [Vae, Shown]),
+        ("vae.permute_channels", "1", [Vae, Shown]),
+        ("vae.gamma", "1", [Vae, Shown]),
+        ("vae.gamma_min", "0.1", [Vae, Shown, "vae.gamma=1"]),
+        ("vae.gamma_max", "3", [Vae, Shown, "vae.gamma=1"]),
+        ("vae.roll", "9", [Vae, Shown]),
+        ("vae.standardize", "true", [Vae, Shown]),
         ("save.intermediate", "true", []),
         ("embeddings.format", "\"diffusers\"", []),
         ("embeddings.precision", "\"fp16\"", []),
