@@ -46,7 +46,7 @@ internal static class TrainCommand
         catch (OperationCanceledException)   // stopped before the first step: while pictures were read, encoded or drawn
         {
             screen.EndLive();
-            return Stopped(screen, line, job.Output, events.SavedStep, job.Saved);
+            return Stopped(screen, line, job.Output, events.SavedStep, job.Saved, events.Prior);
         }
         if (!result.Finished) return Stopped(screen, line, job.Output, result.Steps, job.Saved);
         screen.Line(string.Create(CultureInfo.InvariantCulture, $" done in {Words.Duration(result.Seconds)}\n"));
@@ -63,11 +63,12 @@ internal static class TrainCommand
     /// <summary>Of a file, or of all files of a folder.</summary>
     private static long SizeOf(string path) => Directory.Exists(path) ? Directory.GetFiles(path, "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length) : new FileInfo(path).Length;
 
-    internal static int Stopped(Screen screen, string line, string output, long? savedStep, string saved = TrainingJob.AdapterSaved)
+    internal static int Stopped(Screen screen, string line, string output, long? savedStep, string saved = TrainingJob.AdapterSaved, PriorDrawn? prior = null)
     {
         if (savedStep is null)
         {
-            screen.Row("stopped", "before the first step; nothing was made");
+            screen.Row("stopped", prior is null ? "before the first step; nothing was made"
+                : $"before the first step; {prior.Picture} of {prior.Pictures} prior pictures are kept in {Words.Place(prior.Folder)}, and the same command goes on with them");
             return CommandLine.Interrupted;
         }
         screen.Row("stopped", $"{saved} saved as of step {savedStep}");
@@ -79,6 +80,7 @@ internal static class TrainCommand
     {
         screen.Row("model", string.Create(CultureInfo.InvariantCulture, $"{plan.Model}: {plan.Family}; {job.Network} {plan.ModelParameters / 1e6:F1} M"));
         screen.Row("data", string.Join('\n', plan.Data.Lines()));
+        if (plan.PriorsToDraw > 0) screen.Row("prior", $"{plan.PriorsToDraw} pictures are drawn first, about {Words.Duration(plan.SecondsToDraw)}");
         foreach (var (word, text) in job.Trained(plan)) screen.Row(word, text);
         screen.Row("steps", string.Create(CultureInfo.InvariantCulture,
             $"{plan.Steps} of {plan.PicturesPerStep} pictures = {plan.Epochs:F1} epochs; {job.Rates}"));
@@ -97,17 +99,25 @@ internal static class TrainCommand
         /// <summary>Where a resume would go on; null before the first save.</summary>
         public long? SavedStep { get; private set; }
 
+        /// <summary>The last prior picture that was drawn; null where none was.</summary>
+        public PriorDrawn? Prior { get; private set; }
+
         public void Report(TrainingEvent value)
         {
             switch (value)
             {
                 case RunStarted started:
+                    screen.EndLive();
                     Print(screen, started.Plan, job);
                     if (started.FirstStep == 0) break;
                     SavedStep = started.FirstStep;
                     screen.Row("resumes", $"after step {started.FirstStep}");
                     break;
-                case PictureEncoded picture: Encoded(picture); break;
+                case PriorDrawn prior:
+                    Prior = prior;
+                    Counted("drawing prior pictures", prior.Picture, prior.Pictures, every: 10);
+                    break;
+                case PictureEncoded picture: Counted("encoding pictures", picture.Picture, picture.Pictures, every: 100); break;
                 case StepFinished step: Step(step); break;
                 case ReconstructionMeasured measured:
                     Plain(string.Create(CultureInfo.InvariantCulture, $" at step {measured.Step}: pictures come back with {measured.Psnr:F1} dB (PSNR, mean of {measured.Pictures})"));
@@ -131,11 +141,11 @@ internal static class TrainCommand
             screen.Line(line);
         }
 
-        private void Encoded(PictureEncoded picture)
+        private void Counted(string what, int done, int all, int every)
         {
-            var text = $" encoding pictures {picture.Picture}/{picture.Pictures}";
+            var text = $" {what} {done}/{all}";
             if (screen.IsTerminal) screen.Live(text);
-            else if (picture.Picture == picture.Pictures || picture.Picture % 100 == 0) screen.Line(text);
+            else if (done == all || done % every == 0) screen.Line(text);
         }
 
         private void Step(StepFinished step)

@@ -33,6 +33,26 @@ public sealed class BadInputTests : IDisposable
     }
 
     [Fact]
+    public void An_empty_folder_of_prior_pictures()
+    {
+        Directory.CreateDirectory(shell.Path("empty"));
+        Refuses(
+            """
+            no pictures in FOLDER/empty
+              looked for  .jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif .svg in it and one level down
+              try         another folder, pictures of the class in this one, or [prior] in place of this table: then the model draws them
+            """, CommandLine.BadInput, Train("data=[{folder='pictures'}, {folder='empty', prior=true}]"));
+    }
+
+    [Fact]
+    public void A_folder_for_drawn_prior_pictures_that_holds_other_things() => Refuses(
+        """
+        prior.folder holds what was not drawn for it: FOLDER/pictures
+          found       FIRST, and no drawn.toml that says what drew it
+          try         another prior.folder; pictures of your own go into a [[data]] table with prior = true
+        """.Replace("FIRST", FirstPicture(), StringComparison.Ordinal), CommandLine.BadInput, Train("prior={prompt='a heart', folder='pictures'}"));
+
+    [Fact]
     public void Pictures_without_captions_where_captions_are_asked_for()
     {
         shell.TinyRecipe();
@@ -206,7 +226,7 @@ public sealed class BadInputTests : IDisposable
         """
         1 problem in the recipe for the model icons-64
 
-        inpainting  Stable Diffusion 1 has 4 input channels and sees no holes: leave the [inpainting] table out, or take an inpainting model, which has 9
+        inpainting  Stable Diffusion 1 has 4 input channels and sees no holes: leave the [inpainting] table out, take an inpainting model, which has 9, or make one: method = "full" with widen = true
         """, CommandLine.WrongUsage, Train("inpainting.full_holes=0.5"));
 
     [Fact]
@@ -250,6 +270,12 @@ public sealed class BadInputTests : IDisposable
     private string[] Train(params string[] settings) => ["train", shell.TinyRecipe(), .. settings.SelectMany(setting => new[] { "--set", setting })];
 
     private string[] Generate(string model, params string[] extra) => ["generate", "--model", model, "--prompt", "x", "--steps", "1", "--output", shell.Path("pictures-made"), .. extra];
+
+    private string FirstPicture()
+    {
+        shell.TinyRecipe();
+        return Directory.GetFiles(shell.Path("pictures")).Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal).First();
+    }
 
     /// <summary>A copy of a tiny model, to be broken; gives the path of one of its files.</summary>
     private string Model(params string[] part)

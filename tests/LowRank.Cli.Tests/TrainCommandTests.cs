@@ -52,6 +52,20 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public void Prior_pictures_are_planned_drawn_and_used_again()
+    {
+        var recipe = shell.TinyRecipe("[prior]\nprompt = \"heart\"\nfolder = \"class\"\ncount = 2\nsteps = 1\n");
+        Assert.Equal(0, shell.Lora("train", recipe, "--dry-run"));
+        Assert.Contains("2 pictures are drawn first, about ", shell.Output, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(shell.Path("class")));
+        Assert.Equal(0, shell.Lora("train", recipe, "--set", "method=dreambooth"));
+        Assert.Contains("drawing prior pictures 2/2\n", shell.Output, StringComparison.Ordinal);
+        Assert.Contains("class: 2 pictures, all captioned \"heart\", 0 skipped, 3 uses an epoch", shell.Output, StringComparison.Ordinal);
+        Assert.Equal(0, shell.Lora("train", recipe, "--output", shell.Path("again")));
+        Assert.DoesNotContain("drawing", shell.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_second_run_into_a_used_folder_is_refused_before_anything_is_touched()
     {
         Assert.Equal(0, shell.Lora("train", shell.TinyRecipe()));

@@ -144,6 +144,9 @@ public sealed record DataSetOptions
     /// <summary>Replacements that a recipe makes in the captions; no key of its own.</summary>
     internal IReadOnlyList<CaptionReplacement> Replacements { get; init; } = [];
 
+    /// <summary>Names of the only files that count, all of which are used: prior pictures that were drawn for the run; no key of its own.</summary>
+    internal IReadOnlyCollection<string>? Drawn { get; init; }
+
     /// <summary>The rules that <see cref="Captions.Draw"/> follows.</summary>
     internal CaptionRules CaptionRules => new()
     {

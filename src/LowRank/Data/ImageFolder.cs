@@ -76,6 +76,7 @@ internal static class ImageFolder
             else if (repeat is not null) Add(folder, options.Repeats * repeat.Value.Repeats, repeat.Value.ClassWords);
             else warnings.Add($"folder {name} is left out: its name does not begin with a number of repeats");
         }
+        if (options.Drawn is { } drawn) candidates.RemoveAll(candidate => !drawn.Contains(candidate.RelativePath));
         var masks = candidates.RemoveAll(candidate => PictureMask.IsMask(candidate.Path));
         if (masks > 0 && options.Mask != MaskSource.Sidecar) warnings.Add(string.Create(CultureInfo.InvariantCulture, $"{masks} masks (name.mask.png) are left out; mask = \"sidecar\" uses them"));
         return candidates;
@@ -211,7 +212,7 @@ internal static class ImageFolder
         var others = Directory.EnumerateFiles(options.Folder, "*", new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 1 })
             .Select(path => Path.GetExtension(path).ToLowerInvariant()).Where(EndingsNotRead.Contains).CountBy(ending => ending).OrderByDescending(item => item.Value).ToList();
         var found = others.Count == 0
-            ? "\n  try         another folder, or put pictures into this one"
+            ? options.Prior ? "\n  try         another folder, pictures of the class in this one, or [prior] in place of this table: then the model draws them" : "\n  try         another folder, or put pictures into this one"
             : $"\n  found       {string.Join(", ", others.Select(item => string.Create(CultureInfo.InvariantCulture, $"{item.Value} {item.Key}")))}, which cannot be read here\n  try         to convert them to PNG or JPEG";
         return $"no pictures in {options.Folder}\n  looked for  {string.Join(' ', Endings)} in it and one level down{found}";
     }

@@ -18,6 +18,12 @@ public enum HoleSource
 public sealed record InpaintingOptions
 {
     /// <summary>
+    /// Makes an inpainting model of another one: its denoiser gets the input channels for hole and picture, with zero weights, and so predicts as before until it
+    /// has learned. Only for methods that write a whole model.
+    /// </summary>
+    public bool Widen { get; init; }
+
+    /// <summary>
     /// Where holes come from. Random ones are drawn in the pixels that a use of a picture has after resizing, cutting and mirroring; the picture around them is
     /// encoded in every step, and the autoencoder stays in memory. Masks are encoded once, unless pictures are cut at random.
     /// </summary>
@@ -56,7 +62,7 @@ public sealed record InpaintingOptions
         Check(MaxSize is >= 0 and <= 1, $"max_size: {MaxSize}; must be from 0 to 1");
         Check(!(MaxSize < MinSize), $"max_size: {MaxSize}; is below min_size: {MinSize}");
         Check(Ellipses is >= 0 and <= 1, $"ellipses: {Ellipses}; must be from 0 to 1");
-        Check(Holes == HoleSource.Random || this == new InpaintingOptions { Holes = Holes }, $"full_holes, min_shapes, max_shapes, min_size, max_size, ellipses: do nothing with holes = \"masks\"");
+        Check(Holes == HoleSource.Random || this == new InpaintingOptions { Holes = Holes, Widen = Widen }, $"full_holes, min_shapes, max_shapes, min_size, max_size, ellipses: do nothing with holes = \"masks\"");
         return problems;
     }
 }

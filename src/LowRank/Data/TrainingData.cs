@@ -31,6 +31,7 @@ internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataRep
             }
         }
         if (problems.Count > 0) throw new DatasetException(string.Join('\n', problems));
+        RepeatForDrawn(scans);
         BalancePriors(scans);
         return new TrainingData(Named([.. scans.SelectMany(scan => scan.Images)], sets), new DataReport([.. scans.Select(scan => scan.Report)]));
     }
@@ -42,6 +43,21 @@ internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataRep
         var root = folders[0];
         while (Path.GetDirectoryName(root) is { } parent && folders.Exists(folder => folder != root && !folder.StartsWith(root + Path.DirectorySeparatorChar, StringComparison.Ordinal))) root = parent;
         return [.. images.Select(image => image with { Name = Path.GetRelativePath(root, image.Path).Replace('\\', '/') })];
+    }
+
+    /// <summary>Repeats the other pictures until they are as many as the prior pictures that were drawn for them: those took time, and all of them are to be used.</summary>
+    private static void RepeatForDrawn(List<ImageFolder.Scan> scans)
+    {
+        var drawn = scans.SelectMany(scan => scan.Images).Count(image => image.Options.Drawn is not null);
+        var others = scans.SelectMany(scan => scan.Images).Where(image => !image.Options.Prior).Sum(image => image.Repeats);
+        var times = others == 0 ? 1 : (drawn + others - 1) / others;
+        if (times <= 1) return;
+        for (var i = 0; i < scans.Count; i++)
+        {
+            if (scans[i].Images.Any(image => image.Options.Prior)) continue;
+            List<TrainingImage> images = [.. scans[i].Images.Select(image => image with { Repeats = image.Repeats * times })];
+            scans[i] = new ImageFolder.Scan(images, scans[i].Report with { Uses = images.Sum(image => image.Repeats) });
+        }
     }
 
     /// <summary>Gives prior pictures the repeats that make them as many as the others; those that are not needed go, and the report says so.</summary>

@@ -10,6 +10,8 @@ namespace LowRank.Families;
 /// <summary>The UNet of a model. Loaded at first use.</summary>
 internal sealed class Denoiser : IDisposable
 {
+    private const string FirstLayer = "conv_in.weight";
+
     private readonly LayerFactory placement;
     private readonly LazyPart<UNet2DConditionModel> model;
 
@@ -21,11 +23,23 @@ internal sealed class Denoiser : IDisposable
         var unet = folder.Weights("unet", nameof(UNet2DConditionModel)).Folder;
         (var json, ConfigPath) = DiffusersFolder.Configuration(unet);
         Config = UNet2DConditionConfig.Parse(json, ConfigPath);
+        if (folder.Widen)
+        {
+            if (Config.InChannels != Config.OutChannels) throw Unfit(Invariant($"there is nothing to widen: in_channels is {Config.InChannels}"), "leave inpainting.widen out, or take the model it was made from");
+            Added = Config.OutChannels + 1;
+            Config = Config with { InChannels = Config.InChannels + Added };
+        }
         model = new LazyPart<UNet2DConditionModel>(() => Load(unet));
     }
 
-    /// <summary>The network's configuration.</summary>
+    /// <summary>The network's configuration, as widened.</summary>
     public UNet2DConditionConfig Config { get; }
+
+    /// <summary>Input channels that the file does not have: 0, or those for the hole and the picture without it.</summary>
+    public int Added { get; }
+
+    /// <summary>Numbers that the file does not have.</summary>
+    public long AddedParameters => 9L * Added * Config.BlockOutChannels[0];   // a 3×3 convolution
 
     /// <summary>The configuration's file.</summary>
     public string ConfigPath { get; }
@@ -80,8 +94,20 @@ internal sealed class Denoiser : IDisposable
     {
         var loaded = new UNet2DConditionModel(Config, LayerFactory.Meta);
         using var weights = Checkpoint.Open(unet);
-        weights.LoadInto(loaded, rename: null, placement.Type, placement.Device);
+        weights.LoadInto(loaded, [.. weights.Names.Select(name => Source(weights, name))], placement.Type, placement.Device);
         loaded.eval();
         return loaded;
+    }
+
+    /// <summary>A weight as the file has it; that of the first layer with zeros for channels that are added, so that the prediction stays what it was.</summary>
+    private WeightSource Source(Checkpoint weights, string name)
+    {
+        var shape = weights.Info(name).Shape;
+        if (Added == 0 || name != FirstLayer || shape.Count != 4) return new WeightSource(name, name, shape, () => weights.Map(name));
+        return new WeightSource(name, name, [shape[0], shape[1] + Added, shape[2], shape[3]], () =>
+        {
+            var narrow = weights.Map(name);   // (out, C, 3, 3)
+            return cat([narrow, zeros([shape[0], Added, shape[2], shape[3]], narrow.dtype)], 1);
+        });
     }
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using LowRank.Diffusion;
 using LowRank.Foundation;
 
@@ -11,16 +12,21 @@ namespace LowRank.Families;
 internal sealed class DiffusersFolder
 {
     private const string IndexName = "model_index.json";
+    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
     private readonly Dictionary<string, JsonElement> index;
 
-    private DiffusersFolder(string path, Dictionary<string, JsonElement> index)
+    private DiffusersFolder(string path, Dictionary<string, JsonElement> index, bool widen)
     {
         Path = path;
+        Widen = widen;
         this.index = index;
     }
 
     /// <summary>The folder, in full.</summary>
     public string Path { get; }
+
+    /// <summary>Whether its denoiser gets the input channels of an inpainting model.</summary>
+    public bool Widen { get; }
 
     /// <summary>The published pipeline class, e.g. <c>StableDiffusionXLPipeline</c>.</summary>
     public string PipelineClass => index.TryGetValue("_class_name", out var name) && name.ValueKind == JsonValueKind.String
@@ -28,8 +34,10 @@ internal sealed class DiffusersFolder
         : throw Refuse(IndexName, "the key _class_name is missing, which names the pipeline", "copy the file from the model again");
 
     /// <summary>Reads the index.</summary>
+    /// <param name="path">The folder.</param>
+    /// <param name="widen">As <see cref="Widen"/>.</param>
     /// <exception cref="CheckpointException">No such file, or not an object.</exception>
-    public static DiffusersFolder Open(string path)
+    public static DiffusersFolder Open(string path, bool widen = false)
     {
         path = System.IO.Path.GetFullPath(path);
         var file = System.IO.Path.Combine(path, IndexName);
@@ -37,7 +45,7 @@ internal sealed class DiffusersFolder
         {
             throw new CheckpointException($"not a model in the diffusers layout: {IndexName} is missing; in {path}; give the folder that holds {IndexName} with unet, vae and text_encoder beside it");
         }
-        return new DiffusersFolder(path, HubJson.ReadHub<Dictionary<string, JsonElement>>(file));
+        return new DiffusersFolder(path, HubJson.ReadHub<Dictionary<string, JsonElement>>(file), widen);
     }
 
     /// <summary>Parts that the index names and whose folders are there.</summary>
@@ -46,7 +54,20 @@ internal sealed class DiffusersFolder
 
     /// <summary>Copies the index.</summary>
     /// <param name="folder">Of the copy.</param>
-    public void CopyIndexTo(string folder) => WholeFile.Write(System.IO.Path.Combine(folder, IndexName), File.ReadAllBytes(System.IO.Path.Combine(Path, IndexName)));
+    /// <param name="pipeline">The pipeline class that it names there; null: the same.</param>
+    public void CopyIndexTo(string folder, string? pipeline)
+    {
+        File.Copy(System.IO.Path.Combine(Path, IndexName), System.IO.Path.Combine(folder, IndexName));
+        if (pipeline is not null) SetKey(System.IO.Path.Combine(folder, IndexName), "_class_name", pipeline);
+    }
+
+    /// <summary>Gives one key of a JSON object in a file another value; what else it holds stays.</summary>
+    public static void SetKey(string file, string key, JsonNode value)
+    {
+        var root = JsonNode.Parse(File.ReadAllBytes(file))!;
+        root[key] = value;
+        WholeFile.Write(file, System.Text.Encoding.UTF8.GetBytes(root.ToJsonString(Indented) + "\n"));
+    }
 
     /// <summary>A switch of the index, or what holds when the index is silent.</summary>
     public bool Flag(string key, bool otherwise) => !index.TryGetValue(key, out var value) ? otherwise : value.ValueKind switch

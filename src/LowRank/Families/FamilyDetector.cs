@@ -30,14 +30,18 @@ public static class FamilyDetector
     /// The autoencoder is always float32.
     /// </param>
     /// <param name="device">Where the model runs; null: the CPU.</param>
+    /// <param name="widen">
+    /// Whether to give the denoiser the input channels of an inpainting model, with zero weights: it predicts as before until it is trained, as Stable Diffusion's
+    /// own inpainting model began (model card of runwayml/stable-diffusion-inpainting).
+    /// </param>
     /// <returns>The caller disposes it.</returns>
     /// <exception cref="CheckpointException">There is no such model, a part is missing, or a configuration has a value that is not supported: file, key and value are named.</exception>
     /// <exception cref="OptionsException">The dtype is neither float32 nor bfloat16.</exception>
-    public static IDiffusionFamily Open(string model, ScalarType type = ScalarType.Float32, Device? device = null)
+    public static IDiffusionFamily Open(string model, ScalarType type = ScalarType.Float32, Device? device = null, bool widen = false)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(model);
         if (type is not (ScalarType.Float32 or ScalarType.BFloat16)) throw new OptionsException($"precision: {type} is not supported; use Float32 or BFloat16 (float16 files are converted when loaded)");
-        var folder = DiffusersFolder.Open(Find(model));
+        var folder = DiffusersFolder.Open(Find(model), widen);
         if (Families.TryGetValue(folder.PipelineClass, out var family)) return family(folder, new LayerFactory(device ?? CPU, type));
         throw folder.Refuse("model_index.json", $"unsupported value: _class_name is \"{folder.PipelineClass}\"", $"supported: {string.Join(", ", Families.Keys)}");
     }

@@ -17,8 +17,8 @@ internal sealed record WeighedPart(string Name, string File, Func<nn.Module> Mod
     /// <summary>Replaces weights, by key in float32, in what is written; null for none. The network stays as it is.</summary>
     public Action<Dictionary<string, Tensor>>? Change { get; init; }
 
-    /// <summary>What becomes of the bytes of its config.json; null: a copy.</summary>
-    public Func<byte[], byte[]>? Configure { get; init; }
+    /// <summary>Changes the copy of its config.json, whose path it is given (<see cref="DiffusersFolder.SetKey"/>); null: it stays a copy.</summary>
+    public Action<string>? Configure { get; init; }
 }
 
 /// <summary>Writes a model in the layout that it was opened from: what is no weight is copied, weights are written as they are in memory.</summary>
@@ -31,10 +31,11 @@ internal static class ModelWriter
     /// <param name="target">The folder; replaced where it exists, and there whole or not at all.</param>
     /// <param name="type">Element type of all weights.</param>
     /// <param name="facts">Metadata of the files.</param>
+    /// <param name="pipeline">The pipeline class that the index shall name; null: the one it names.</param>
     /// <exception cref="CheckpointException">It cannot be written.</exception>
-    public static void Write(DiffusersFolder from, IReadOnlyList<WeighedPart> parts, string target, ScalarType type, IReadOnlyDictionary<string, string> facts) => WholeFolder.Write(target, folder =>
+    public static void Write(DiffusersFolder from, IReadOnlyList<WeighedPart> parts, string target, ScalarType type, IReadOnlyDictionary<string, string> facts, string? pipeline = null) => WholeFolder.Write(target, folder =>
     {
-        from.CopyIndexTo(folder);
+        from.CopyIndexTo(folder, pipeline);
         foreach (var name in from.PartNames)
         {
             var (old, copy) = (Path.Combine(from.Path, name), Path.Combine(folder, name));
@@ -42,7 +43,7 @@ internal static class ModelWriter
             else
             {
                 Copy(old, copy, IsConfiguration);
-                if (weighed.Configure is { } configure) WholeFile.Write(Path.Combine(copy, "config.json"), configure(DiffusersFolder.Configuration(old).Json));
+                weighed.Configure?.Invoke(Path.Combine(copy, "config.json"));
                 Write(weighed, Path.Combine(copy, weighed.File), type, facts);
             }
         }

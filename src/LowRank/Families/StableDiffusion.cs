@@ -28,6 +28,8 @@ internal sealed class StableDiffusion : UnetFamily
 
     public override string BaseVersion => !IsSecond ? "sd_v1" : PredictionType == PredictionType.VPrediction ? "sd_v2_v" : "sd_v2";
 
+    private protected override string InpaintPipeline => "StableDiffusionInpaintPipeline";
+
     internal override IReadOnlyList<PromptEncoder> Encoders => [encoder];
 
     public override Conditioning EncodePrompts(IReadOnlyList<string> prompts, PromptOptions? options = null)

@@ -43,6 +43,8 @@ internal sealed class StableDiffusionXL : UnetFamily
 
     public override string BaseVersion => "sdxl_base_v1-0";
 
+    private protected override string InpaintPipeline => "StableDiffusionXLInpaintPipeline";
+
     internal override IReadOnlyList<PromptEncoder> Encoders => [first, second];
 
     public override Conditioning EncodePrompts(IReadOnlyList<string> prompts, PromptOptions? options = null)

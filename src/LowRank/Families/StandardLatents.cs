@@ -1,6 +1,3 @@
-using System.Text;
-using System.Text.Json;
-using System.Text.Json.Nodes;
 using LowRank.Diffusion;
 using LowRank.Models;
 using static TorchSharp.torch;
@@ -35,16 +32,13 @@ internal static class StandardLatents
         Change("post_quant_conv.weight", weight => weight / gain.view(1, -1, 1, 1));
     }
 
-    /// <summary>The configuration, with the factor where no convolution can take the map.</summary>
-    /// <param name="json">As it is.</param>
+    /// <summary>Puts the factor into the configuration where no convolution can take the map.</summary>
+    /// <param name="file">The configuration.</param>
     /// <param name="config">The same, read.</param>
     /// <param name="latents">What the scaled latents are like.</param>
-    public static byte[] Configuration(byte[] json, AutoencoderKLConfig config, LatentStatistics latents)
+    public static void Configure(string file, AutoencoderKLConfig config, LatentStatistics latents)
     {
-        if (HasConvolutions(config)) return json;
-        var changed = JsonNode.Parse(json)!;
-        changed["scaling_factor"] = config.ScalingFactor / latents.Deviation;
-        return Encoding.UTF8.GetBytes(changed.ToJsonString(new JsonSerializerOptions { WriteIndented = true, NewLine = "\n" }) + "\n");
+        if (!HasConvolutions(config)) DiffusersFolder.SetKey(file, "scaling_factor", config.ScalingFactor / latents.Deviation);
     }
 
     private static bool HasConvolutions(AutoencoderKLConfig config) => config is { UseQuantConv: true, UsePostQuantConv: true };

@@ -45,10 +45,13 @@ internal abstract class UnetFamily : IDiffusionFamily
         }
     }
 
-    /// <remarks>From the files' headers.</remarks>
-    public long ParameterCount => ((IEnumerable<string>)["vae", .. ComponentNames]).Sum(part => ParametersIn(Path.Combine(folder.Path, part)));
+    /// <remarks>From the files' headers, and what was added to the denoiser's first layer.</remarks>
+    public long ParameterCount => ((IEnumerable<string>)["vae", .. ComponentNames]).Sum(part => ParametersIn(Path.Combine(folder.Path, part))) + Denoiser.AddedParameters;
 
     public IReadOnlyList<string> ComponentNames => ["unet", .. Encoders.Select(encoder => encoder.Part)];
+
+    /// <summary>The published pipeline class of inpainting models of this family.</summary>
+    private protected abstract string InpaintPipeline { get; }
 
     /// <summary>The denoiser.</summary>
     internal Denoiser Denoiser { get; }
@@ -98,14 +101,14 @@ internal abstract class UnetFamily : IDiffusionFamily
 
     public void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts, LatentStatistics? latents = null) => ModelWriter.Write(folder,
     [
-        new("unet", WeighedPart.DiffusersFile, () => Denoiser.Model, () => Denoiser.IsLoaded, Denoiser.Release),
+        new("unet", WeighedPart.DiffusersFile, () => Denoiser.Model, () => Denoiser.IsLoaded, Denoiser.Release) { Configure = folder.Widen ? path => DiffusersFolder.SetKey(path, "in_channels", DenoiserChannels) : null },
         new("vae", WeighedPart.DiffusersFile, () => Pictures.Model, () => Pictures.IsLoaded, Pictures.Release)
         {
             Change = latents is null ? null : weights => StandardLatents.Fold(weights, Pictures.Config, latents),
-            Configure = latents is null ? null : json => StandardLatents.Configuration(json, Pictures.Config, latents),
+            Configure = latents is null ? null : path => StandardLatents.Configure(path, Pictures.Config, latents),
         },
         .. Encoders.Select(encoder => new WeighedPart(encoder.Part, WeighedPart.TransformersFile, () => encoder.Model, () => encoder.IsLoaded, encoder.Release)),
-    ], target, type, facts);
+    ], target, type, facts, folder.Widen ? InpaintPipeline : null);
 
     public abstract Conditioning EncodePrompts(IReadOnlyList<string> prompts, PromptOptions? options = null);
 

@@ -51,7 +51,7 @@ internal static class AdapterFacts
 
     /// <summary>The recipe without folders and file names of the user's machine, which stay out of files that are shared.</summary>
     private static string RecipeOf(IRunOptions options) =>
-        RecipeFile.Write(options.With("-", [.. options.Data.Select(set => set with { Folder = Path.GetFileName(set.Folder), MaskFolder = Path.GetFileName(set.MaskFolder) })]));
+        RecipeFile.Write(options.With("-", [.. options.Data.Select(set => set with { Folder = Path.GetFileName(set.Folder), MaskFolder = Path.GetFileName(set.MaskFolder) })], options.Prior is { } prior ? prior with { Folder = Path.GetFileName(prior.Folder) } : null));
 
     /// <summary>As sd-scripts writes them (train_network.py, metadata): numbers and truth values as Python prints them, None for what is not trained.</summary>
     private static Dictionary<string, string> TrainerFacts(IRunOptions options)

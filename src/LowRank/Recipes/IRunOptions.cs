@@ -25,6 +25,9 @@ internal interface IRunOptions
     /// <summary>An adapter on the text encoders; null for none.</summary>
     TextEncoderOptions? TextEncoder { get; }
 
+    /// <summary>Prior pictures that the base draws before training; null for none.</summary>
+    PriorOptions? Prior { get; }
+
     NoiseOptions Noise { get; }
     PreviewOptions Preview { get; }
 
@@ -41,7 +44,7 @@ internal interface IRunOptions
     int TotalSteps { get; }
 
     /// <summary>The same recipe with other places on disk.</summary>
-    IRunOptions With(string output, IReadOnlyList<DataSetOptions> data);
+    IRunOptions With(string output, IReadOnlyList<DataSetOptions> data, PriorOptions? prior);
 
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     IReadOnlyList<string> Validate();
@@ -62,7 +65,7 @@ internal static class RunOptions
         var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
         if (options.Data is not null)
         {
-            options = (T)options.With(options.Output, [.. options.Data.Select(set => Absolute(set, folder))]);
+            options = (T)options.With(options.Output, [.. options.Data.Select(set => Absolute(set, folder))], options.Prior is { Folder: not null } prior ? prior with { Folder = Path.GetFullPath(prior.Folder, folder) } : options.Prior);
         }
         // values can be judged once nothing required is missing; a key that could not be read has its default then
         var missing = problems.Exists(problem => problem.EndsWith(RecipeFile.Missing, StringComparison.Ordinal));
@@ -95,7 +98,9 @@ internal static class RunOptions
         {
             foreach (var problem in options.Data[i].Validate()) yield return $"data[{i}].{problem}";
         }
+        foreach (var problem in options.Prior?.Validate() ?? []) yield return "prior." + problem;
         foreach (var problem in options.Inpainting?.Validate() ?? []) yield return "inpainting." + problem;
+        if (options.Inpainting is { Widen: true } && !options.MakesModel) yield return "inpainting.widen: true; does nothing here: only method = \"full\" writes the model that comes of it";
         foreach (var problem in own) yield return problem;
         foreach (var problem in options.Training.Validate()) yield return "training." + problem;
         foreach (var problem in options.Loss.Validate()) yield return "loss." + problem;
@@ -104,7 +109,7 @@ internal static class RunOptions
         foreach (var problem in options.Preview.Validate()) yield return "preview." + problem;
     }
 
-    /// <summary>The pictures of a run.</summary>
+    /// <summary>The pictures of a run, with the prior pictures that were drawn for it.</summary>
     /// <param name="options">The recipe.</param>
     /// <param name="family">The model.</param>
     /// <param name="sets">Its data sets, as the method uses them.</param>
@@ -112,8 +117,8 @@ internal static class RunOptions
     /// <exception cref="DatasetException">Something is missing.</exception>
     public static TrainingData ReadData(IRunOptions options, IDiffusionFamily family, IReadOnlyList<DataSetOptions> sets, CancellationToken cancellation = default)
     {
-        var data = TrainingData.Read(sets, family.DefaultSize, cancellation);
-        if (options.Loss.PriorRule == PriorRule.TwoMeans) data.RequirePriorsInEveryBucket();
+        var data = TrainingData.Read(PriorPictures.SetOf(options, family) is { } drawn ? [.. sets, drawn] : sets, family.DefaultSize, cancellation);
+        if (options.Loss.PriorRule == PriorRule.TwoMeans && PriorPictures.ToDraw(options) == 0) data.RequirePriorsInEveryBucket();
         return data;
     }
 
@@ -152,7 +157,7 @@ internal static class RunOptions
     {
         var (usual, priors) = (new LossOptions(), options.Data.Count(set => set.Prior));
         if (priors > 0 && priors == options.Data.Count) yield return "data: every set has prior = true; add one with the pictures to learn";
-        if (priors == 0 && (options.Loss.PriorLossWeight, options.Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without a [[data]] table with prior = true";
+        if (priors == 0 && options.Prior is null && (options.Loss.PriorLossWeight, options.Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without prior pictures: [prior], or a [[data]] table with prior = true";
         var masksAreHoles = options.Inpainting is { Holes: HoleSource.Masks };
         var noMasks = options.Data.All(set => set.Mask == MaskSource.None);
         if (masksAreHoles && noMasks) yield return "inpainting.holes: masks; there are none: set mask = \"alpha\", \"sidecar\" or \"folder\" in a [[data]] table";

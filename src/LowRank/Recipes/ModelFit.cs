@@ -35,6 +35,6 @@ internal static class ModelFit
         if (inpaints == options.Inpainting is not null) return null;
         return inpaints
             ? FormattableString.Invariant($"inpainting: not set; {family.Name} has {family.DenoiserChannels} input channels, for pictures with holes: add an [inpainting] table, or take the model it was made from")
-            : FormattableString.Invariant($"inpainting: {family.Name} has {family.DenoiserChannels} input channels and sees no holes: leave the [inpainting] table out, or take an inpainting model, which has {2 * family.LatentChannels + 1}");
+            : FormattableString.Invariant($"inpainting: {family.Name} has {family.DenoiserChannels} input channels and sees no holes: leave the [inpainting] table out, take an inpainting model, which has {2 * family.LatentChannels + 1}, or make one: method = \"full\" with widen = true");
     }
 }

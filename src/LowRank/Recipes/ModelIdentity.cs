@@ -25,7 +25,8 @@ internal sealed record ModelIdentity(string Pictures, string Texts)
         return this with { Texts = $"{Texts} {Convert.ToHexStringLower(SHA256.HashData(tokens.FlatParameters.cpu().contiguous().bytes))}" };
     }
 
-    private static string HashOf(string model, params string[] parts)
+    /// <summary>Hash of all files in these parts of a model.</summary>
+    public static string HashOf(string model, params string[] parts)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (var folder in parts.Select(part => Path.Combine(model, part)).Where(Directory.Exists))

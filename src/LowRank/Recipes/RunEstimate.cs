@@ -23,6 +23,9 @@ internal sealed record TrainedSize(int Modules, long Numbers, SavePrecision Prec
     /// <summary>Whether the model's own weights learn.</summary>
     public bool Whole { get; init; }
 
+    /// <summary>Whether values and gradients have 16 bits.</summary>
+    public bool Halved { get; init; }
+
     public static TrainedSize Of(Adapters.AdapterSet adapter, SavePrecision precision) =>
         new(adapter.Layers.Count, adapter.FlatParameters.numel(), precision, [.. adapter.Layers.Select(layer => layer.Component).Distinct().Where(name => name.StartsWith("text_encoder", StringComparison.Ordinal))]);
 }
@@ -99,6 +102,8 @@ internal static class RunEstimate
         var training = options.Training;
         var weights = model.parameters().Sum(parameter => parameter.numel() * parameter.element_size());
         var uses = data.Images.Sum(image => image.Repeats);
+        var toDraw = PriorPictures.ToDraw(options);
+        if (toDraw > 0) uses = 2 * Math.Max(options.Prior!.Count, data.Images.Where(image => !image.Options.Prior).Sum(image => image.Repeats));   // about: prior pictures will be as many as the others
         return new TrainingPlan
         {
             Model = options.Model,
@@ -114,6 +119,8 @@ internal static class RunEstimate
             MemoryBytes = Environment.WorkingSet + (long)(forward.Outputs * (training.GradientCheckpointing ? KeptWhenRecomputed : KeptPerOutput)) + LearningBytes(training, trained) + weights / 100,
             SecondsPerStep = forward.Seconds * (StepPerForward + (trained.Whole ? WeightsPerForward : 0) + (training.GradientCheckpointing ? RecomputedForward : 0)) * training.Accumulation,
             Output = options.Output,
+            PriorsToDraw = toDraw,
+            SecondsToDraw = options.Prior is { } prior ? toDraw * prior.Steps * (prior.Guidance == 1 ? 1 : 2) * forward.Seconds / training.BatchSize : 0,
         };
     }
 
@@ -122,7 +129,7 @@ internal static class RunEstimate
     {
         const long WithoutRounding = 8, Rounded = 2;   // bytes that AdamW and adamw8bit keep for a number
         var saved = training.Optimizer == OptimizerKind.Adamw8bit ? trained.Large * (WithoutRounding - Rounded) : 0;
-        return trained.Numbers * (4 + training.StateBytesPerNumber()) - saved;
+        return trained.Numbers * (4 + training.StateBytesPerNumber() - (trained.Halved ? 4 : 0)) - saved;
     }
 
     /// <summary>What the run will write: kept results, state (values and two moments), pictures and logs.</summary>

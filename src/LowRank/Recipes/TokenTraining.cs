@@ -44,7 +44,7 @@ internal static class TokenTraining
     /// <exception cref="OptionsException">A word is in no text, so that nothing would be learned.</exception>
     public static TrainingData ReadData(IRunOptions options, IReadOnlyList<LearnedTokenOptions> tokens, CaptionTemplate template, IDiffusionFamily family, CancellationToken cancellation = default)
     {
-        var data = RunOptions.ReadData(options, family, [.. options.Data.Select(set => set with { Replacements = Replacements(tokens, template) })], cancellation);
+        var data = RunOptions.ReadData(options, family, [.. options.Data.Select(set => set.Prior ? set : set with { Replacements = Replacements(tokens, template) })], cancellation);
         if (template != CaptionTemplate.Captions) return data;
         var texts = data.Images.SelectMany(image => image.Caption.Split('\n').Select(line => Captions.Plain(line, image.Options.CaptionRules))).Distinct().ToList();
         for (var i = 0; i < tokens.Count; i++)

@@ -44,8 +44,9 @@ public static class TrainFull
         using var run = TrainingRun.Open(options, resume, progress);
         using var streams = new RandomStreams(options.Seed);
         using var family = TrainLora.Open(options);
-        var data = RunOptions.ReadData(options, family, options.Data, cancellation);
         using var trained = WholeParts.Take(options, family);
+        PriorPictures.Draw(options, family, adapter: null, run, cancellation);
+        var data = RunOptions.ReadData(options, family, options.Data, cancellation);
         TrainingLoop? loop = null;
         IDisposable Weights() => loop!.UseForOutput(options.Save.Ema);   // those to save and to draw with, until disposed
         run.Begin(RunEstimate.Of(options, family, data, WholeParts.SizeOf(options, family, trained)), data, (path, made) => Write(path, options, family, made, Weights));
@@ -58,7 +59,7 @@ public static class TrainFull
         var before = previews.Draw(strength: 0, cancellation);
 
         // loop
-        using var optimizer = training.MakeOptimizer(trained.Parameters);
+        using var optimizer = WholeParts.Optimizer(options, trained, streams);
         using var average = training.MakeAverage(trained.Parameters);
         loop = new TrainingLoop(optimizer, training.MakeSchedule(), training.LoopOptions(training.Steps), average);
         previews.Weights = Weights;

@@ -23,6 +23,9 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>Folders of pictures.</summary>
     public required IReadOnlyList<DataSetOptions> Data { get; init; }
 
+    /// <summary>Prior pictures that the base draws before training. Unset: none.</summary>
+    public PriorOptions? Prior { get; init; }
+
     /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
     public InpaintingOptions? Inpainting { get; init; }
 
@@ -57,7 +60,12 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate() =>
     [
-        .. RunOptions.Problems(this, TrainingMethod.Full, [.. Full.Validate().Select(problem => "full." + problem), .. (Vae?.Validate() ?? []).Select(problem => "vae." + problem)]),
+        .. RunOptions.Problems(this, TrainingMethod.Full,
+        [
+            .. Full.Validate().Select(problem => "full." + problem),
+            .. (Vae?.Validate() ?? []).Select(problem => "vae." + problem),
+            .. Inpainting is { Widen: true } && !Full.Parts.Contains(FullOptions.Denoiser) ? (IEnumerable<string>)["full.parts: without unet nothing would learn to see the holes of inpainting.widen"] : [],
+        ]),
         .. OfTraining(),
         .. Full.IsAutoencoder ? OfAutoencoder() : Vae is null ? [] : ["vae: the table does nothing without full.parts = [\"vae\"]"],
     ];
@@ -65,7 +73,12 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>Training options that only adapters have a use for.</summary>
     private IEnumerable<string> OfTraining()
     {
-        if (Training.Precision != Precision.Fp32) yield return $"training.precision: {RecipeFile.Word(Training.Precision.ToString())}; method = \"full\" trains the weights themselves, and 16 bits would round most updates away: take fp32";
+        if (Training.Precision == Precision.Bf16)
+        {
+            const string Why = "method = \"full\" with training.precision = \"bf16\" keeps no weights of 32 bits";
+            if (Training.EmaDecay > 0) yield return Invariant($"training.ema_decay: {Training.EmaDecay}; {Why}, and the average would stand still: leave it out or take fp32");
+            if (Training.Optimizer is OptimizerKind.Prodigy or OptimizerKind.AdamwScheduleFree) yield return $"training.optimizer: {RecipeFile.Word(Training.Optimizer.ToString())}; {Why}: take adamw8bit, adamw, adafactor or fp32";
+        }
         if (Training.LoraplusLrRatio != 1) yield return Invariant($"training.loraplus_lr_ratio: {Training.LoraplusLrRatio}; does nothing without an adapter");
     }
 
@@ -75,7 +88,9 @@ public sealed record TrainFullOptions : IRunOptions
         const string Why = "with full.parts = [\"vae\"]";
         if (Loss != new LossOptions()) yield return $"loss: the table does nothing {Why}; the loss of an autoencoder is in [vae]";
         if (Noise != new NoiseOptions()) yield return $"noise: the table does nothing {Why}";
+        if (Prior is not null) yield return $"prior: the table does nothing {Why}";
         if (Inpainting is not null) yield return $"inpainting: the table does nothing {Why}";
+        if (Training.Precision != Precision.Fp32) yield return $"training.precision: bf16; not {Why}: autoencoders are always computed in 32 bits";
         if (Training.ClipSkip != 1) yield return Invariant($"training.clip_skip: {Training.ClipSkip}; does nothing {Why}");
         if (Training.GradientCheckpointing) yield return $"training.gradient_checkpointing: true; not {Why}";
         if (Training.Cache != CacheKind.Memory) yield return $"training.cache: {RecipeFile.Word(Training.Cache.ToString())}; does nothing {Why}: nothing is encoded ahead";
@@ -97,5 +112,5 @@ public sealed record TrainFullOptions : IRunOptions
 
     bool IRunOptions.SavesResult => Save.Intermediate;
 
-    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data) => this with { Output = output, Data = data };
+    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data, PriorOptions? prior) => this with { Output = output, Data = data, Prior = prior };
 }

@@ -46,8 +46,9 @@ public static class TrainLora
         using var run = TrainingRun.Open(options, resume, progress);
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
-        var data = RunOptions.ReadData(options, family, options.Data, cancellation);
         using var adapter = TrainedParts.Attach(options, family, streams);
+        PriorPictures.Draw(options, family, adapter, run, cancellation);
+        var data = RunOptions.ReadData(options, family, options.Data, cancellation);
         TrainingLoop? loop = null;
         IDisposable Weights() => loop!.UseForOutput(options.Save.Ema);   // those to save and to draw with, until disposed
         run.Begin(RunEstimate.Of(options, family, data, TrainedSize.Of(adapter, options.Save.Precision)), data, (path, made) => Write(path, adapter, AdapterFacts.Of(options, options.Adapter, options.Save, family, made), Weights));
@@ -85,7 +86,7 @@ public static class TrainLora
     }
 
     internal static IDiffusionFamily Open(IRunOptions options) =>
-        FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
+        FamilyDetector.Open(options.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32, widen: options.Inpainting is { Widen: true });
 }
 
 /// <summary>The lines that matter: a batch, noise, timesteps, and how far the prediction is off.</summary>

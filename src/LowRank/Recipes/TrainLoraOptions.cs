@@ -10,7 +10,7 @@ namespace LowRank.Recipes;
 /// <summary>Everything a LoRA training run can be told: the recipe file, key for key. Only model, data and output have no default.</summary>
 public sealed record TrainLoraOptions : IRunOptions
 {
-    /// <summary>What is trained; this record is for <c>lora</c>.</summary>
+    /// <summary>What is trained; this record is for <c>lora</c> and <c>dreambooth</c>.</summary>
     public TrainingMethod Method { get; init; } = TrainingMethod.Lora;
 
     /// <summary>The base model: <c>icons-64</c> (embedded) or a folder in the diffusers layout.</summary>
@@ -24,6 +24,9 @@ public sealed record TrainLoraOptions : IRunOptions
 
     /// <summary>Folders of pictures.</summary>
     public required IReadOnlyList<DataSetOptions> Data { get; init; }
+
+    /// <summary>Prior pictures that the base draws before training. Unset: none.</summary>
+    public PriorOptions? Prior { get; init; }
 
     /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
     public InpaintingOptions? Inpainting { get; init; }
@@ -59,17 +62,24 @@ public sealed record TrainLoraOptions : IRunOptions
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate() =>
     [
-        .. RunOptions.Problems(this, TrainingMethod.Lora,
+        .. RunOptions.Problems(this, Method == TrainingMethod.Dreambooth ? TrainingMethod.Dreambooth : TrainingMethod.Lora,
         [
             .. Adapter.Validate().Select(problem => "adapter." + problem),
+            .. Preservation(),
             .. (TextEncoder?.Validate(Training.Steps) ?? []).Select(problem => "text_encoder." + problem),
         ]),
         .. RunOptions.AcrossTables(Training, Adapter),
     ];
 
+    private IEnumerable<string> Preservation()
+    {
+        if (Method != TrainingMethod.Dreambooth || Prior is not null || Data.Any(set => set.Prior)) yield break;
+        yield return "method: dreambooth; needs something that preserves the class: [prior] with prompt and folder draws pictures of it, a [[data]] table with prior = true holds them; without either take lora";
+    }
+
     int IRunOptions.TotalSteps => Training.Steps;
 
-    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data) => this with { Output = output, Data = data };
+    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data, PriorOptions? prior) => this with { Output = output, Data = data, Prior = prior };
 }
 
 /// <summary>Training methods.</summary>
@@ -83,6 +93,8 @@ public enum TrainingMethod
     Pivotal,
     /// <summary>Whole parts of the model: every weight of them.</summary>
     Full,
+    /// <summary>A LoRA with something that preserves the subject's class (Ruiz et al. 2023), without which it is refused: prior pictures, or a teacher.</summary>
+    Dreambooth,
 }
 
 /// <summary>Pictures made while training: the recipe's <c>[preview]</c>. Same seeds every time, so that they can be compared.</summary>

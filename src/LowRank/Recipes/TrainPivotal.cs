@@ -43,6 +43,7 @@ public static class TrainPivotal
         using var streams = new RandomStreams(options.Seed);
         using var family = TrainLora.Open(options);
         using var parts = new PivotalParts(options, family, streams);
+        PriorPictures.Draw(options, family, parts.Adapter, run, cancellation);
         var data = TokenTraining.ReadData(options, options.Tokens, options.Template, family, cancellation);
         run.Begin(RunEstimate.Of(options, family, data, parts.Size), data, (path, made) => parts.Write(path, family, made, withTokens: true));
 

@@ -33,6 +33,9 @@ public sealed record TrainPivotalOptions : IRunOptions
     /// <summary>Folders of pictures.</summary>
     public required IReadOnlyList<DataSetOptions> Data { get; init; }
 
+    /// <summary>Prior pictures that the base draws before training. Unset: none.</summary>
+    public PriorOptions? Prior { get; init; }
+
     /// <summary>Holes, for inpainting models. Unset: the model is none.</summary>
     public InpaintingOptions? Inpainting { get; init; }
 
@@ -87,7 +90,7 @@ public sealed record TrainPivotalOptions : IRunOptions
 
     TextEncoderOptions? IRunOptions.TextEncoder => null;
 
-    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data) => this with { Output = output, Data = data };
+    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data, PriorOptions? prior) => this with { Output = output, Data = data, Prior = prior };
 }
 
 /// <summary>How the words of a pivotal tuning are learned before the adapter: the recipe's <c>[inversion]</c>.</summary>

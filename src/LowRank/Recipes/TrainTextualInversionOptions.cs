@@ -67,5 +67,7 @@ public sealed record TrainTextualInversionOptions : IRunOptions
 
     TextEncoderOptions? IRunOptions.TextEncoder => null;
 
-    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data) => this with { Output = output, Data = data };
+    PriorOptions? IRunOptions.Prior => null;   // nothing of the model changes, so nothing needs to be preserved
+
+    IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data, PriorOptions? prior) => this with { Output = output, Data = data };
 }

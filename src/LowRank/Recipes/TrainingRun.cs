@@ -162,8 +162,12 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         RunReport.Write(Folder);
     }
 
-    /// <inheritdoc/>
-    public void Report(TrainingEvent value) => recorder!.Report(value);
+    /// <summary>Into the log, and to the listener; before <see cref="Begin"/> there is no log yet.</summary>
+    public void Report(TrainingEvent value)
+    {
+        if (recorder is not null) recorder.Report(value);
+        else listener?.Report(value);
+    }
 
     /// <inheritdoc/>
     public void Dispose()

@@ -29,6 +29,14 @@ internal static class WholeParts
         return trained;
     }
 
+    /// <summary>The update rule; for 16-bit weights one that rounds by chance, from a stream of its own.</summary>
+    public static IOptimizer Optimizer(TrainFullOptions options, TrainedModules trained, RandomStreams streams)
+    {
+        var training = options.Training;
+        if (training.Precision == Precision.Fp32) return training.MakeOptimizer(trained.Parameters);
+        return new RoundedOptimizer(trained.Parameters, training.MakeOptimizer, count => StochasticRounding.Draw(count, streams["rounding"], trained.Values.device));
+    }
+
     /// <summary>How much is trained and written.</summary>
     public static TrainedSize SizeOf(TrainFullOptions options, IDiffusionFamily family, TrainedModules trained) =>
         new(options.Full.Parts.Sum(part => family.Component(part).modules().Count(module => module.parameters(recurse: false).Any())), trained.Values.numel(), options.Save.Precision, [.. options.Full.Encoders])
@@ -36,6 +44,7 @@ internal static class WholeParts
             Written = family.ParameterCount,
             Large = trained.Parameters.Segments.Where(segment => segment.Length >= AdamW8bit.SmallestQuantized).Sum(segment => segment.Length),
             Whole = true,
+            Halved = options.Training.Precision == Precision.Bf16,
         };
 
     /// <summary>Lets the blocks of the parts be computed again in backward, where the recipe says so.</summary>

@@ -5,7 +5,8 @@ namespace LowRank.Training;
 
 /// <summary>
 /// Whole modules to be trained, as the yardstick for adapters: every parameter is moved into one flat tensor, of which the modules hold views,
-/// so that the optimizer, clipping and saving see one array, as they do of an adapter. Memory: 4 bytes a number for values, 4 for gradients.
+/// so that the optimizer, clipping and saving see one array, as they do of an adapter. Memory: 4 bytes a number for values, 4 for gradients; half of it in bfloat16,
+/// which needs <see cref="RoundedOptimizer"/>.
 /// Owns the flat tensors; the modules stay their owner's and can be used as long as this is not disposed.
 /// </summary>
 internal sealed class TrainedModules : IDisposable
@@ -13,19 +14,20 @@ internal sealed class TrainedModules : IDisposable
     private readonly IReadOnlyList<(string Name, Tensor Parameter)> named;
 
     /// <summary>Moves the parameters of modules.</summary>
-    /// <param name="modules">By name (unet, text_encoder, …), float32, on one device. The order is that of the flat tensor.</param>
+    /// <param name="modules">By name (unet, text_encoder, …), all float32 or all bfloat16, on one device. The order is that of the flat tensor.</param>
     /// <param name="rates">Sorts the parameters into groups; the names of modules are those of components.</param>
-    /// <exception cref="OptionsException">A parameter is not float32: in 16 bits most updates would be rounded away; or a pattern of the rates matches nothing.</exception>
+    /// <exception cref="OptionsException">Parameters of other or several types; or a pattern of the rates matches nothing.</exception>
     public TrainedModules(IReadOnlyList<(string Name, nn.Module Module)> modules, ParameterRates rates)
     {
         var all = modules.SelectMany(item => item.Module.named_parameters().Select(entry => entry.parameter)).ToList();
-        if (all.Find(parameter => parameter.dtype != ScalarType.Float32) is { } other)
+        var type = all[0].dtype;
+        if (type is not (ScalarType.Float32 or ScalarType.BFloat16) || all.Find(parameter => parameter.dtype != type) is not null)
         {
-            throw new OptionsException($"training.precision: a model of {other.dtype} cannot be trained as a whole, since most updates would be rounded away; use fp32");
+            throw new OptionsException($"training.precision: parts of {string.Join(" and ", all.Select(parameter => parameter.dtype).Distinct())} cannot be trained together; take fp32");
         }
         using var scope = NewDisposeScope();
         var count = all.Sum(parameter => parameter.numel());
-        Values = zeros(count, ScalarType.Float32, all[0].device).DetachFromDisposeScope();
+        Values = zeros(count, type, all[0].device).DetachFromDisposeScope();
         Gradients = zeros_like(Values).DetachFromDisposeScope();
         var (at, placed) = (0L, new List<(string, Tensor)>());
         foreach (var (name, module) in modules)
@@ -46,10 +48,10 @@ internal sealed class TrainedModules : IDisposable
         Parameters = rates.Sort(named, Values, Gradients);
     }
 
-    /// <summary>All numbers (N) float32: module by module, parameter by parameter.</summary>
+    /// <summary>All numbers (N) float32 or bfloat16: module by module, parameter by parameter.</summary>
     public Tensor Values { get; }
 
-    /// <summary>Their gradients (N) float32.</summary>
+    /// <summary>Their gradients (N), of the same type.</summary>
     public Tensor Gradients { get; }
 
     /// <summary>What an optimizer steps over.</summary>

@@ -123,7 +123,22 @@ internal sealed class TrainedParameters
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        var (rows, rest) = Rows(Gradients);
+        if (Gradients.dtype == ScalarType.Float32) return Norm(Gradients);
+        var (sum, length) = (0.0, Gradients.numel());
+        for (var start = 0L; start < length; start += Piece)
+        {
+            using var piece = Gradients.narrow(0, start, Math.Min(Piece, length - start)).to(ScalarType.Float32);
+            sum += Math.Pow(Norm(piece), 2);
+        }
+        return Math.Sqrt(sum);
+    }
+
+    private const long Piece = 1 << 24;   // numbers of 16 bits that become float32 at a time
+
+    private static double Norm(Tensor flat)
+    {
+        using var scope = NewDisposeScope();
+        var (rows, rest) = Rows(flat);
         return cat([rows.norm(1), rest.norm().view(1)]).to(ScalarType.Float64).norm().item<double>();
     }
 

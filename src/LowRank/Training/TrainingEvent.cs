@@ -9,6 +9,7 @@ namespace LowRank.Training;
 /// </summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "event")]
 [JsonDerivedType(typeof(RunStarted), "started")]
+[JsonDerivedType(typeof(PriorDrawn), "prior")]
 [JsonDerivedType(typeof(PictureEncoded), "encoded")]
 [JsonDerivedType(typeof(StepFinished), "step")]
 [JsonDerivedType(typeof(PreviewWritten), "preview")]
@@ -40,6 +41,22 @@ public sealed class RunStarted : TrainingEvent
 
     /// <summary>Steps already made: 0, or where a resumed run goes on.</summary>
     public long FirstStep { get; }
+}
+
+/// <summary>The base drew a prior picture, before the run has a log: only listeners hear of it. Those that were there already are not told of.</summary>
+public sealed class PriorDrawn : TrainingEvent
+{
+    [JsonConstructor]
+    internal PriorDrawn(int picture, int pictures, string folder) => (Picture, Pictures, Folder) = (picture, pictures, folder);
+
+    /// <summary>How many there are now.</summary>
+    public int Picture { get; }
+
+    /// <summary>How many there will be.</summary>
+    public int Pictures { get; }
+
+    /// <summary>Where they are kept.</summary>
+    public string Folder { get; }
 }
 
 /// <summary>A picture was turned into latents, before the first step. Those found in the cache are not told of.</summary>

@@ -45,6 +45,12 @@ public sealed class TrainingPlan
     /// <summary>Seconds an update, from one forward pass on this machine.</summary>
     public required double SecondsPerStep { get; init; }
 
+    /// <summary>Prior pictures that the base has to draw first.</summary>
+    public int PriorsToDraw { get; init; }
+
+    /// <summary>About how long that takes, from the same forward pass.</summary>
+    public double SecondsToDraw { get; init; }
+
     /// <summary>The run folder.</summary>
     public required string Output { get; init; }
 }

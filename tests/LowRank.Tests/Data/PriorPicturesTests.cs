@@ -78,7 +78,7 @@ public sealed class PriorPicturesTests : IDisposable
         };
         Assert.Equal(["training.batch_size: 1; must be even with loss.prior_rule = \"two-means\": half of a batch is prior pictures"], Options(false, true).Validate());
         Assert.Equal("data: every set has prior = true; add one with the pictures to learn", Options(true, true).Validate()[0]);
-        Assert.Equal("loss.prior_loss_weight, loss.prior_rule: do nothing without a [[data]] table with prior = true", Options(false, false).Validate()[0]);
+        Assert.Equal("loss.prior_loss_weight, loss.prior_rule: do nothing without prior pictures: [prior], or a [[data]] table with prior = true", Options(false, false).Validate()[0]);
     }
 
     private TrainingData Read(int repeats) =>

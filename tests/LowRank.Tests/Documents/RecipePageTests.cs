@@ -58,7 +58,7 @@ public sealed partial class RecipePageTests : IDisposable
         type = Nullable.GetUnderlyingType(type) ?? type;
         if (type == typeof(bool)) Assert.Equal(["true", "false"], row.Words);
         else if (type.IsEnum) Assert.Equal(Enum.GetNames(type).Select(RecipeFile.Word), row.Words);
-        else if (path == "preview.sampler") Assert.Equal(Generate.SamplerNames, row.Words);
+        else if (path is "preview.sampler" or "prior.sampler") Assert.Equal(Generate.SamplerNames, row.Words);
         else if (path == "adapter.targets") Assert.Equal(TargetSelector.Presets, row.Words);
         else if (row.Range == "any number") Read(RecipePage.Recipe(row.Section, [.. row.Examples, (row.Key, "-1.5")]));
         else if (type == typeof(int) || type == typeof(double)) CheckNumbers(row, whole: type == typeof(int));
@@ -126,7 +126,7 @@ public sealed partial class RecipePageTests : IDisposable
         File.WriteAllText(path, recipe);
         return TrainingMethods.Of(path) switch
         {
-            TrainingMethod.Lora => TrainLoraOptions.Read(path),
+            TrainingMethod.Lora or TrainingMethod.Dreambooth => TrainLoraOptions.Read(path),
             TrainingMethod.TextualInversion => TrainTextualInversionOptions.Read(path),
             TrainingMethod.Pivotal => TrainPivotalOptions.Read(path),
             _ => TrainFullOptions.Read(path),

@@ -19,7 +19,6 @@ public partial class GoldenKindsTests
         "evaluation/kid", "evaluation/prdc", "evaluation/ssim_psnr", "evaluation/vendi",
         "images/datasets", "images/onnx",
         "models/clip_preprocess", "models/clip_vision", "models/inception",
-        "training/stochastic_rounding",
     ];
 
     private static readonly Lazy<string[]> Taken = new(() =>

@@ -240,17 +240,75 @@ public sealed class InpaintingTrainingTests : IDisposable
     }
 
     [Fact]
+    public void A_widened_model_learns_to_see_holes_and_is_the_base_of_adapters()
+    {
+        var options = new TrainFullOptions
+        {
+            Model = TinyRun.Model,
+            Output = run.Path("model-run"),
+            Data = Options.Data,
+            Inpainting = new InpaintingOptions { Widen = true, FullHoles = 0 },
+            Training = run.Options.Training with { LearningRate = 0.003, EmaDecay = 0.5 },
+            Preview = new PreviewOptions { Prompts = ["a dog"], Steps = 1 },
+            Save = new ModelSaveOptions { Precision = SavePrecision.Fp32 },
+        };
+        var whole = TrainFull.Run(options with { Output = run.Path("whole") }, cancellation: TestContext.Current.CancellationToken);
+        using var stop = new CancellationTokenSource();
+        var listener = new Training.Listener(made => { if (made is StepFinished { Step: 2 }) stop.Cancel(); });
+        Assert.False(TrainFull.Run(options, listener, cancellation: stop.Token).Finished);
+        var model = TrainFull.Run(options, resume: true, cancellation: TestContext.Current.CancellationToken).Adapter;
+        var weights = TinyRun.Tensors(Path.Combine(model, "unet", "diffusion_pytorch_model.safetensors"));
+        Assert.Equal(TinyRun.Tensors(Path.Combine(whole.Adapter, "unet", "diffusion_pytorch_model.safetensors")), weights);
+        using (var family = FamilyDetector.Open(model))
+        using (var scope = NewDisposeScope())
+        {
+            var added = family.Component("unet").get_parameter("conv_in.weight")![.., 4..];
+            Assert.True(added.ne(0).all().item<bool>(), "some of the added weights have not learned");
+        }
+        var adapter = TinyRun.Train(Options with { Model = model, Output = run.Path("adapter") });
+        Assert.True(adapter.Finished);
+        Assert.Equal([Path.Combine(run.Path("painted"), "00000.png")], Generate.Run(new GenerateOptions
+        {
+            Model = model,
+            Adapters = [new AdapterUse(adapter.Adapter)],
+            Prompt = "a dog",
+            Output = run.Path("painted"),
+            Steps = 1,
+            Image = run.Path("pictures", "a.png"),
+            Mask = run.Path("pictures", "a.mask.png"),
+            NoiseStrength = 1,
+        }).Pictures);
+        LeakGuard.AssertNothingLeft(() => TrainFull.Run(options with { Output = run.Path(Guid.NewGuid().ToString("N")) }, cancellation: TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public void Only_what_is_written_and_learns_is_widened()
+    {
+        Refused("""
+            1 problem in the options
+
+            inpainting.widen  true; does nothing here: only method = "full" writes the model that comes of it
+            """, Options with { Inpainting = new InpaintingOptions { Widen = true } });
+        var full = new TrainFullOptions { Model = TinyRun.Model, Output = run.Output, Data = Options.Data, Inpainting = new InpaintingOptions { Widen = true }, Full = new FullOptions { Parts = ["text_encoder"] } };
+        Assert.Equal("""
+            1 problem in the options
+
+            full.parts  without unet nothing would learn to see the holes of inpainting.widen
+            """.ReplaceLineEndings("\n"), Assert.Throws<OptionsException>(() => TrainFull.Plan(full)).Message);
+    }
+
+    [Fact]
     public void A_recipe_that_does_not_go_with_its_model_is_refused()
     {
         Refused($"""
             1 problem in the recipe for the model {TinyRun.Model}
 
-            inpainting  Stable Diffusion 1 has 4 input channels and sees no holes: leave the [inpainting] table out, or take an inpainting model, which has 9
+            inpainting  Stable Diffusion 1 has 4 input channels and sees no holes: leave the [inpainting] table out, take an inpainting model, which has 9, or make one: method = "full" with widen = true
             """, Options with { Model = TinyRun.Model });
         Refused($"""
             1 problem in the recipe for the model {Xl}
 
-            inpainting  Stable Diffusion XL has 4 input channels and sees no holes: leave the [inpainting] table out, or take an inpainting model, which has 9
+            inpainting  Stable Diffusion XL has 4 input channels and sees no holes: leave the [inpainting] table out, take an inpainting model, which has 9, or make one: method = "full" with widen = true
             """, Options with { Model = Xl });
         Refused($"""
             1 problem in the recipe for the model {Model}

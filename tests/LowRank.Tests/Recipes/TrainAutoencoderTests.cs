@@ -109,11 +109,12 @@ public sealed class TrainAutoencoderTests : IDisposable
         Refused("1 problem in the options\n\nvae  the table does nothing without full.parts = [\"vae\"]", options with { Full = new FullOptions(), Vae = new AutoencoderOptions() });
         Refused(
             """
-            8 problems in the options
+            9 problems in the options
 
             loss                                              the table does nothing with full.parts = ["vae"]; the loss of an autoencoder is in [vae]
             noise                                             the table does nothing with full.parts = ["vae"]
             inpainting                                        the table does nothing with full.parts = ["vae"]
+            training.precision                                bf16; not with full.parts = ["vae"]: autoencoders are always computed in 32 bits
             training.clip_skip                                2; does nothing with full.parts = ["vae"]
             training.gradient_checkpointing                   true; not with full.parts = ["vae"]
             training.cache                                    disk; does nothing with full.parts = ["vae"]: nothing is encoded ahead
@@ -124,7 +125,7 @@ public sealed class TrainAutoencoderTests : IDisposable
                 Loss = new LossOptions { MinSnrGamma = 5 },
                 Noise = new NoiseOptions { NoiseOffset = 0.1 },
                 Inpainting = new InpaintingOptions(),
-                Training = options.Training with { ClipSkip = 2, GradientCheckpointing = true, Cache = CacheKind.Disk },
+                Training = options.Training with { Precision = Precision.Bf16, ClipSkip = 2, GradientCheckpointing = true, Cache = CacheKind.Disk },
                 Preview = options.Preview with { Prompts = ["a dog"] },
                 Data = [options.Data[0] with { LossWeight = 2 }],
             });

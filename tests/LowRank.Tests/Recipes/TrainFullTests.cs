@@ -124,6 +124,36 @@ public sealed class TrainFullTests : IDisposable
         Assert.Equal(File.ReadAllBytes(expected.BeforeAfter!), File.ReadAllBytes(second.BeforeAfter!));
     }
 
+    /// <summary>No copy in 32 bits anywhere: the state holds bfloat16, and what rounds goes on where it stood.</summary>
+    [Theory]
+    [InlineData(OptimizerKind.Adamw)]
+    [InlineData(OptimizerKind.Adamw8bit)]
+    public void Sixteen_bit_weights_move_in_small_steps_and_resume_to_the_same_bytes(OptimizerKind optimizer)
+    {
+        TrainFullOptions Options(string name)
+        {
+            var options = With(name, "unet", "text_encoder");
+            return options with
+            {
+                Training = options.Training with { Precision = Precision.Bf16, Optimizer = optimizer, LearningRate = 1e-6, SaveEvery = 0 },
+                Save = new ModelSaveOptions { Precision = SavePrecision.Bf16 },
+            };
+        }
+        var expected = Train(Options("straight"));
+        using var stop = new CancellationTokenSource();
+        Train(Options("stopped"), listen: made => { if (made is StepFinished { Step: 2 }) stop.Cancel(); }, cancellation: stop.Token);
+        using (var state = SafetensorsReader.Open(run.Path("stopped", "state", "step-000002", "tensors.safetensors"))) Assert.Equal("BF16", state.Tensors["parameters"].Type.ToString().ToUpperInvariant());
+        var resumed = Train(Options("stopped"), resume: true);
+        foreach (var part in (string[])["unet", "text_encoder"])
+        {
+            var (start, end) = (Weights(Written(Options("start") with { Training = Options("start").Training with { LearningRate = 1e-30, WeightDecay = 0 } }), part), Weights(expected.Adapter, part));
+            Assert.Equal(end, Weights(resumed.Adapter, part));
+            Assert.NotEqual(start, end);   // a rate of 1e-6 is far below what bfloat16 tells apart in most weights
+        }
+
+        string Written(TrainFullOptions options) => Train(options with { Output = run.Path(Guid.NewGuid().ToString("N")) }).Adapter;
+    }
+
     [Fact]
     public void Gradient_checkpointing_changes_no_bit_of_what_is_trained()
     {
@@ -196,8 +226,9 @@ public sealed class TrainFullTests : IDisposable
         Refused("2 problems in the options\n\nfull.parts[1]  \"textencoder\" is none of unet, text_encoder, text_encoder_2, vae (did you mean \"text_encoder\"?)\nfull.parts[2]  unet is there twice", With("run", "unet", "textencoder", "unet"));
         Refused("1 problem in the options\n\nfull.text_encoder_learning_rate  0.1; does nothing without a text encoder in parts", options with { Full = new FullOptions { TextEncoderLearningRate = 0.1 } });
         Refused($"full.parts: text_encoder_2; the model {TinyRun.Model} (Stable Diffusion 1) has unet, text_encoder, vae", With("run", "text_encoder_2"));
-        Refused("2 problems in the options\n\ntraining.precision          bf16; method = \"full\" trains the weights themselves, and 16 bits would round most updates away: take fp32\ntraining.loraplus_lr_ratio  4; does nothing without an adapter",
-            options with { Training = options.Training with { Precision = Precision.Bf16, LoraplusLrRatio = 4 } });
+        Refused("1 problem in the options\n\ntraining.loraplus_lr_ratio  4; does nothing without an adapter", options with { Training = options.Training with { LoraplusLrRatio = 4 } });
+        Refused("2 problems in the options\n\ntraining.ema_decay  0.9; method = \"full\" with training.precision = \"bf16\" keeps no weights of 32 bits, and the average would stand still: leave it out or take fp32\ntraining.optimizer  prodigy; method = \"full\" with training.precision = \"bf16\" keeps no weights of 32 bits: take adamw8bit, adamw, adafactor or fp32",
+            options with { Training = options.Training with { Precision = Precision.Bf16, EmaDecay = 0.9, Optimizer = OptimizerKind.Prodigy, LearningRate = 1 } });
         Refused("training.rates[0].pattern: \"unet:nothing\" matches none of the trained layers, such as unet:conv_in", options with { Training = options.Training with { Rates = [new LearningRateOverride { Pattern = "unet:nothing" }] } });
         Assert.False(Directory.Exists(run.Path("run")));
     }

@@ -46,11 +46,12 @@ public sealed class TrainedModulesTests
     }
 
     [Fact]
-    public void Sixteen_bit_weights_are_refused()
+    public void Parts_of_several_types_are_refused()
     {
-        using var model = nn.Linear(3, 3, dtype: ScalarType.BFloat16);
-        var problem = Assert.Throws<OptionsException>(() => new TrainedModules([("model", model)], Rates));
-        Assert.Equal("training.precision: a model of BFloat16 cannot be trained as a whole, since most updates would be rounded away; use fp32", problem.Message);
+        using var one = nn.Linear(3, 3, dtype: ScalarType.BFloat16);
+        using var other = nn.Linear(3, 3);
+        var problem = Assert.Throws<OptionsException>(() => new TrainedModules([("one", one), ("other", other)], Rates));
+        Assert.Equal("training.precision: parts of BFloat16 and Float32 cannot be trained together; take fp32", problem.Message);
     }
 
     [Fact]
