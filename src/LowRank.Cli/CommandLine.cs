@@ -13,6 +13,7 @@ internal static class CommandLine
         var verbose = new Option<bool>("--verbose") { Description = "Show where an error came from (stack trace).", Recursive = true };
         var root = new RootCommand("LowRank: fine-tunes image-generation models with small adapters (LoRA).\nStart with: lora train RECIPE --dry-run; each command's own help says what it takes.")
         {
+            PrepareCommand.Create(screen),
             TrainCommand.Create(screen),
             GenerateCommand.Create(screen),
             InspectCommand.Create(screen),

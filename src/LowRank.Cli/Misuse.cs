@@ -10,13 +10,16 @@ internal static class Misuse
     public static string Explain(ParseResult parsed)
     {
         var command = parsed.CommandResult.Command;
-        var name = command is RootCommand ? "lora" : $"lora {command.Name}";
+        var name = NameOf(command);
         var problems = Unknown(parsed, command).Concat(Unreadable(parsed)).Concat(Missing(parsed, command)).ToList();
         if (problems.Count == 0) problems.AddRange(parsed.Errors.Select(error => ("", error.Message)));
         var width = problems.Max(problem => problem.Where.Length) + 2;
         var lines = problems.Select(problem => problem.Where.PadRight(width) + problem.What);
         return $"{problems.Count} problem{(problems.Count == 1 ? "" : "s")} in the arguments of {name}\n\n{string.Join('\n', lines)}\n\n{"try".PadRight(width)}{name} --help";
     }
+
+    /// <summary>As in <c>lora prepare tag</c>.</summary>
+    private static string NameOf(Command command) => command is RootCommand ? "lora" : $"{NameOf(command.Parents.OfType<Command>().First())} {command.Name}";
 
     /// <summary>Words that mean nothing here. A word after an unknown option is its value, and not told of.</summary>
     private static IEnumerable<(string Where, string What)> Unknown(ParseResult parsed, Command command)
@@ -73,6 +76,6 @@ internal static class Misuse
         {
             yield return (option.Name, "missing: " + option.Description);
         }
-        if (command is RootCommand && parsed.UnmatchedTokens.Count == 0) yield return ("COMMAND", $"missing: {string.Join(", ", command.Subcommands.Select(known => known.Name))}");
+        if (command.Subcommands.Count > 0 && parsed.UnmatchedTokens.Count == 0) yield return ("COMMAND", $"missing: {string.Join(", ", command.Subcommands.Select(known => known.Name))}");
     }
 }

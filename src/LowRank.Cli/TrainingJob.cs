@@ -39,6 +39,9 @@ internal sealed class TrainingJob
     /// <summary>What the plan calls the network whose size it tells.</summary>
     public string Network { get; init; } = "denoiser";
 
+    /// <summary>Whether the model paints in pictures, so that trying the result takes one.</summary>
+    public required bool Inpaints { get; init; }
+
     /// <summary>What a stopped run has saved.</summary>
     public string Saved { get; init; } = AdapterSaved;
 
@@ -63,6 +66,7 @@ internal sealed class TrainingJob
         ResultWord = "adapter",
         Readers = ReadersOf(options.Save),
         GenerateOption = "adapter",
+        Inpaints = options.Inpainting is not null,
     };
 
     private static TrainingJob OfInversion(TrainTextualInversionOptions options) => new()
@@ -76,6 +80,7 @@ internal sealed class TrainingJob
         ResultWord = "tokens",
         Readers = "all tokens in one file",
         GenerateOption = "embedding",
+        Inpaints = options.Inpainting is not null,
     };
 
     private static TrainingJob OfPivotal(TrainPivotalOptions options) => new()
@@ -91,6 +96,7 @@ internal sealed class TrainingJob
         ResultWord = "adapter",
         Readers = ReadersOf(options.Save) + ", with its tokens",
         GenerateOption = "adapter",
+        Inpaints = options.Inpainting is not null,
     };
 
     private static TrainingJob OfFull(TrainFullOptions options) => new()
@@ -106,6 +112,7 @@ internal sealed class TrainingJob
         GenerateOption = null,
         Draws = !options.Full.Parts.Contains("vae"),
         Network = options.Full.Parts.Contains("vae") ? "autoencoder" : "denoiser",
+        Inpaints = options.Inpainting is not null,
         Saved = options.Save.Intermediate ? "model and state are" : "the state is",
     };
 

@@ -26,7 +26,8 @@ public enum MaskSource
 /// <param name="Alpha">Whether it is the file's alpha channel.</param>
 internal sealed record PictureMask(string Path, string ContentHash, bool Alpha)
 {
-    private const string Ending = ".mask.png";
+    /// <summary>How the name of a mask beside its picture ends.</summary>
+    public const string Ending = ".mask.png";
 
     /// <summary>Whether a file is the mask of a picture beside it, and no picture itself.</summary>
     public static bool IsMask(string path) => path.EndsWith(Ending, StringComparison.OrdinalIgnoreCase);

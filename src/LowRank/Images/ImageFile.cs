@@ -122,6 +122,14 @@ internal static class ImageFile
         return image.PngsaveBuffer(keep: Enums.ForeignKeep.None);
     }
 
+    /// <summary>The bytes of a grey PNG.</summary>
+    public static byte[] EncodePng(GreyImage mask)
+    {
+        using var raw = Image.NewFromMemory(mask.Pixels, mask.Size.Width, mask.Size.Height, 1, Enums.BandFormat.Uchar);
+        using var image = raw.Copy(interpretation: Enums.Interpretation.Bw);
+        return image.PngsaveBuffer(keep: Enums.ForeignKeep.None);
+    }
+
     /// <summary>How a file is opened for what follows.</summary>
     internal readonly record struct LoadPlan()
     {

@@ -55,6 +55,16 @@ internal static class ResizeCrop
         });
     }
 
+    /// <summary>Decodes a whole mask, upright.</summary>
+    /// <param name="content">The mask file's bytes, or a picture's own for its alpha channel.</param>
+    /// <param name="alpha">Whether the mask is the alpha channel.</param>
+    /// <exception cref="ImageDefectException">The content is damaged, no picture, or too large.</exception>
+    public static GreyImage LoadMask(byte[] content, bool alpha)
+    {
+        var size = ImageFile.ReadHeader(content).Size;
+        return new GreyImage(size, LoadMask(content, new Placement(size, 0, 0, size, Flip: false), alpha));
+    }
+
     /// <summary>Resizes a decoded picture.</summary>
     public static RgbImage Resize(RgbImage picture, PixelSize size)
     {

@@ -66,6 +66,7 @@ public static class TrainFull
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
         WholeParts.SetCheckpointing(options, family, streams);
+        run.Watch(Validation.Of(options, family, encoded, weights: Weights), loop.Position.Step);
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => true));
         var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));
 

@@ -47,6 +47,9 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>Pictures made while training.</summary>
     public PreviewOptions Preview { get; init; } = new();
 
+    /// <summary>How pictures that are not trained on are measured.</summary>
+    public ValidationOptions Validation { get; init; } = new();
+
     /// <summary>How the model is written.</summary>
     public ModelSaveOptions Save { get; init; } = new();
 
@@ -98,7 +101,7 @@ public sealed record TrainFullOptions : IRunOptions
         for (var i = 0; i < Data.Count; i++)
         {
             var set = Data[i];
-            if (set.Prior || set.Mask != MaskSource.None || set.LossWeight != 1) yield return $"data[{i}].prior, data[{i}].mask, data[{i}].loss_weight: do nothing {Why}";
+            if (set.Prior || set.Mask != MaskSource.None || set.LossWeight != 1 || set.HeldOut) yield return $"data[{i}].prior, data[{i}].mask, data[{i}].loss_weight, data[{i}].held_out: do nothing {Why}";
         }
     }
 

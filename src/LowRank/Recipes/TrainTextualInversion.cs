@@ -61,6 +61,7 @@ public static class TrainTextualInversion
         var loop = new TrainingLoop(optimizer, schedule, training.LoopOptions(training.Steps));
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
+        run.Watch(Validation.Of(options, family, encoded), loop.Position.Step);
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => true));
         var finished = run.Guard(() => loop.Run(step.Score, Between, run, cancellation));
 

@@ -20,6 +20,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     private IReadOnlyDictionary<string, string> fixedOptions = new Dictionary<string, string>();
     private Action<string, long> writeResult = (_, _) => throw new InvalidOperationException("the run has not begun");
     private (TrainingLoop Loop, IReadOnlyDictionary<string, byte[]> Streams, SamplerState Data)? reached;
+    private Validation? validation;
     private bool keep;
 
     private TrainingRun(IRunOptions options, IProgress<TrainingEvent>? listener, bool resume, RunFolder folder)
@@ -75,6 +76,20 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         Reach(loop, streams, old.Data);
     }
 
+    /// <summary>Measures held-out pictures from now on: at once where it is due and the log has no measure of this step, then after updates.</summary>
+    /// <param name="held">Null for none.</param>
+    /// <param name="step">Updates made.</param>
+    public void Watch(Validation? held, long step)
+    {
+        validation = held;
+        Measure(step);
+    }
+
+    private void Measure(long step)
+    {
+        if (validation?.IsDue(step) == true && !recorder!.HasMeasured(step)) Report(validation.Measure(step));
+    }
+
     /// <summary>Notes that a step is complete: what a save would hold from now on.</summary>
     private void Reach(TrainingLoop loop, RandomStreams streams, SamplerState data) => reached = (loop, streams.Save(), data);
 
@@ -92,11 +107,12 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         RunReport.Write(Folder);   // so that a long run can be looked at
     }
 
-    /// <summary>After every update: notes it, saves and draws previews where the options say so.</summary>
+    /// <summary>After every update: notes it, measures, saves and draws previews where the options say so.</summary>
     public void AfterStep(TrainingLoop loop, RandomStreams streams, SamplerState data, IPreviews previews, CancellationToken cancellation)
     {
         var (made, training, last) = (loop.Position.Step, options.Training, loop.Position.Step == options.TotalSteps);
         Reach(loop, streams, data);
+        Measure(made);
         if (training.SaveEvery > 0 && made % training.SaveEvery == 0 || last) Save();
         if (options.Preview.Every == 0 || made % options.Preview.Every != 0 || last) return;
         if (previews.Write(Folder.Preview(made), cancellation)) Report(new PreviewWritten(made, Folder.Preview(made)));

@@ -80,12 +80,18 @@ internal sealed class BytePairVocabulary
     {
         if (!tokens.TryGetValue(id, out var token)) throw new ArgumentOutOfRangeException(nameof(id), id, "the vocabulary has no such token");
         var ends = token.EndsWith(EndOfWord, StringComparison.Ordinal);
-        foreach (var symbol in ends ? token.AsSpan(0, token.Length - EndOfWord.Length) : token)
+        AppendBytes(ends ? token.AsSpan(0, token.Length - EndOfWord.Length) : token, result);
+        if (ends) result.Add((byte)' ');
+    }
+
+    /// <summary>Appends the bytes that these symbols of GPT-2's table stand for.</summary>
+    public static void AppendBytes(ReadOnlySpan<char> symbols, List<byte> result)
+    {
+        foreach (var symbol in symbols)
         {
             var value = Array.IndexOf(ByteSymbols, symbol);
             if (value >= 0) result.Add((byte)value);
         }
-        if (ends) result.Add((byte)' ');
     }
 
     private ((int Left, int Right) Pair, int Merged)? BestPair(ReadOnlySpan<int> symbols)

@@ -12,6 +12,7 @@ namespace LowRank.Training;
 [JsonDerivedType(typeof(PriorDrawn), "prior")]
 [JsonDerivedType(typeof(PictureEncoded), "encoded")]
 [JsonDerivedType(typeof(StepFinished), "step")]
+[JsonDerivedType(typeof(HeldOutMeasured), "held_out")]
 [JsonDerivedType(typeof(PreviewWritten), "preview")]
 [JsonDerivedType(typeof(ReconstructionMeasured), "reconstruction")]
 [JsonDerivedType(typeof(RunSaved), "saved")]
@@ -86,6 +87,10 @@ public sealed class StepFinished : TrainingEvent
 
     /// <summary>Mean over the micro-batches of the step.</summary>
     public required double Loss { get; init; }
+
+    /// <summary>The part of <see cref="Loss"/> that <c>loss.teacher_weight</c> adds; null where that is off.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public double? TeacherLoss { get; init; }
 
     /// <summary>Exponential average over about the last 50 steps, corrected for its start.</summary>
     public required double SmoothedLoss { get; init; }

@@ -10,7 +10,7 @@ namespace LowRank.Tests.Architecture;
 public partial class RoomDirectionTests
 {
     private static readonly string[] AllButRecipes =
-        ["Foundation", "Images", "Data", "Text", "Models", "Diffusion", "Adapters", "Families", "Evaluation", "Training"];
+        ["Foundation", "Images", "Data", "Text", "Models", "Diffusion", "Adapters", "Families", "Evaluation", "Preparation", "Training"];
 
     /// <summary>The table: a room, and the rooms it may use beside itself.</summary>
     private static readonly Dictionary<string, string[]> MayUse = new()
@@ -24,6 +24,7 @@ public partial class RoomDirectionTests
         ["Adapters"] = ["Foundation"],
         ["Families"] = ["Foundation", "Text", "Models", "Diffusion"],
         ["Evaluation"] = ["Foundation", "Images", "Text", "Models", "Diffusion"],
+        ["Preparation"] = ["Foundation", "Images", "Data", "Text"],
         ["Training"] = ["Foundation", "Data", "Diffusion", "Adapters"],
         ["Recipes"] = AllButRecipes,
     };
@@ -44,6 +45,15 @@ public partial class RoomDirectionTests
             .Order(StringComparer.Ordinal);
         var violations = files.SelectMany(path => Violations(path, File.ReadAllLines(Path.Combine(library, path)))).ToList();
         Assert.True(violations.Count == 0, string.Join('\n', violations));
+    }
+
+    [Fact]
+    public void Only_Preparation_uses_ONNX_Runtime()
+    {
+        var library = Path.Combine(Repository.Root, "src", "LowRank");
+        var users = Directory.GetFiles(library, "*.cs", SearchOption.AllDirectories).Where(path => File.ReadAllText(path).Contains("Microsoft.ML.OnnxRuntime;", StringComparison.Ordinal))
+            .Select(path => Path.GetRelativePath(library, path).Replace('\\', '/').Split('/')[0]).Distinct();
+        Assert.Equal(["Preparation"], users);
     }
 
     [Fact]

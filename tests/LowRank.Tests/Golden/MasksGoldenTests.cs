@@ -1,12 +1,14 @@
+using System.Text.Json;
 using LowRank.Diffusion;
 using LowRank.Images;
+using LowRank.Preparation;
 using LowRank.Testing;
 using LowRank.Training;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;
 
-/// <summary>Masks as weights of latents, and the losses so weighed.</summary>
+/// <summary>How masks are made, blurred and cropped with their pictures; masks as weights of latents, and the losses so weighed.</summary>
 public class MasksGoldenTests
 {
     private static readonly NoiseSchedule Unused = new(new());
@@ -53,8 +55,118 @@ public class MasksGoldenTests
     }
 
     [Theory, MemberData(nameof(Cases))]
-    public void Salience_crops_blur_segmentation_and_faces_are_not_built(string id) =>
-        GoldenLedger.SkipNotBuilt(id, "crops by salience, Gaussian blur, masks from segmentation logits and from face boxes");
+    public void Crops_on_the_centre_of_mass_are_those_of_the_2022_package(string id)
+    {
+        using var golden = GoldenCase.Open(id);
+        var crops = golden.Json.GetProperty("crops");
+        var index = 0;
+        foreach (var row in crops.GetProperty("rows").EnumerateArray())
+        {
+            var (size, pixels) = Picture(row.GetProperty("image"));
+            var side = row.GetProperty("size").GetInt32();
+            var mask = Grey(golden, $"crop.{index}.mask");
+            var centre = SquareCrop.CentreOfMass(mask) ?? throw new InvalidOperationException("the mask is not empty");
+            double[] expected = [.. row.GetProperty("center_of_mass").EnumerateArray().Select(value => value.GetDouble())];
+            Assert.Equal(expected[0], centre.X, 1e-12 * expected[0]);
+            Assert.Equal(expected[1], centre.Y, 1e-12 * expected[1]);
+            var box = SquareCrop.Around(size, centre);
+            Assert.Equal(Box(row.GetProperty("box")), box);
+            Assert.Equal(Box(row.GetProperty("box_when_not_salient")), SquareCrop.Around(size, SquareCrop.Middle(size)));
+            Assert.Equal(Grey(golden, $"crop.{index}.mask_out").Pixels, SquareCrop.Cut(mask.Pixels, size, 1, box, side).Pixels);
+            using var image = golden.Tensor($"crop.{index}.image_out");
+            Assert.Equal(image.data<byte>().ToArray(), SquareCrop.Cut(pixels, size, 3, box, side).Pixels);
+            index++;
+        }
+        foreach (var row in crops.GetProperty("half_boxes").GetProperty("rows").EnumerateArray())
+        {
+            var size = new PixelSize(row[0].GetInt32(), row[1].GetInt32());
+            var box = SquareCrop.Around(size, (row[2].GetDouble(), row[3].GetDouble()));
+            Assert.Equal(Box(row[4]), box);
+            Assert.Equal((row[5][1].GetInt32(), row[5][0].GetInt32()), (box.Size.Width, box.Size.Height));
+        }
+        Assert.Null(SquareCrop.CentreOfMass(new GreyImage(new PixelSize(2, 3), new byte[6])));
+
+        static CropBox Box(JsonElement box) => new(box[0].GetInt32(), box[1].GetInt32(), box[2].GetInt32(), box[3].GetInt32());
+    }
+
+    [Theory, MemberData(nameof(Cases))]
+    public void The_blur_is_Pillows(string id)
+    {
+        using var golden = GoldenCase.Open(id);
+        var rows = golden.Json.GetProperty("gaussian_blur").GetProperty("rows").EnumerateArray().ToList();
+        for (var index = 0; index < rows.Count; index++)
+        {
+            Assert.Equal(0, rows[index].GetProperty("own_formula_max").GetInt32());
+            var blurred = GaussianBlur.Apply(Grey(golden, $"blur.{index}.in"), rows[index].GetProperty("radius").GetSingle());
+            Assert.Equal(Grey(golden, $"blur.{index}.out").Pixels, blurred.Pixels);
+        }
+    }
+
+    [Theory, MemberData(nameof(Cases))]
+    public void Masks_from_segmentation_logits_are_those_of_the_2022_package(string id)
+    {
+        using var golden = GoldenCase.Open(id);
+        var part = golden.Json.GetProperty("segmentation");
+        Assert.Equal("small: 1 level where a value lies next to a whole number; mask: 2 levels", part.GetProperty("tolerance").GetString());
+        var rows = part.GetProperty("rows").EnumerateArray().ToList();
+        for (var index = 0; index < rows.Count; index++)
+        {
+            using var logits = golden.Tensor($"segmentation.{index}.logits");
+            var values = logits.data<float>().ToArray();
+            var side = rows[index].GetProperty("logits").GetInt32();
+            var small = SegmentationMask.Small(values.AsSpan(0, side * side), values.AsSpan(side * side), new PixelSize(side, side), rows[index].GetProperty("temperature").GetSingle());
+            Within(1, Grey(golden, $"segmentation.{index}.small"), small);
+            Within(2, Grey(golden, $"segmentation.{index}.mask"), SegmentationMask.Enlarged(small, new PixelSize(rows[index].GetProperty("width").GetInt32(), rows[index].GetProperty("height").GetInt32())));
+        }
+
+        static void Within(int levels, GreyImage expected, GreyImage actual)
+        {
+            Assert.Equal(expected.Size, actual.Size);
+            Assert.InRange(expected.Pixels.Zip(actual.Pixels, (a, b) => Math.Abs(a - b)).Max(), 0, levels);
+        }
+    }
+
+    [Theory, MemberData(nameof(Cases))]
+    public void Masks_from_boxes_are_those_of_the_2022_package(string id)
+    {
+        using var golden = GoldenCase.Open(id);
+        var index = 0;
+        foreach (var row in golden.Json.GetProperty("faces").GetProperty("rows").EnumerateArray())
+        {
+            var boxes = row.GetProperty("relative_boxes_x_y_w_h").EnumerateArray().Select(box => new RelativeBox(box[0].GetDouble(), box[1].GetDouble(), box[2].GetDouble(), box[3].GetDouble()));
+            var mask = BoxMask.Draw(new PixelSize(row.GetProperty("width").GetInt32(), row.GetProperty("height").GetInt32()), boxes);
+            Assert.Equal(Grey(golden, $"face.{index++}").Pixels, mask.Pixels);
+        }
+    }
+
+    [Theory, MemberData(nameof(Cases))]
+    public void Alpha_is_resized_as_the_trainers_resize_it(string id)
+    {
+        using var golden = GoldenCase.Open(id);
+        var part = golden.Json.GetProperty("alpha_mask");
+        var (size, pixels) = Picture(part.GetProperty("source"));
+        foreach (var (name, key, filter, levels) in new[] { ("alpha.area", "down", PillowFilter.Area, 1), ("alpha.lanczos", "up", PillowFilter.Lanczos, 0) })
+        {
+            var to = new PixelSize(part.GetProperty(key)[1].GetInt32(), part.GetProperty(key)[0].GetInt32());
+            using var expected = golden.Tensor(name);
+            using var actual = tensor(PillowResize.Resize(pixels, size, 4, to, filter), expected.shape);
+            TensorAssert.Close(expected, actual, rtol: 0, atol: levels, name);
+        }
+    }
+
+    private static (PixelSize Size, byte[] Pixels) Picture(JsonElement json)
+    {
+        var size = new PixelSize(json.GetProperty("width").GetInt32(), json.GetProperty("height").GetInt32());
+        var pixels = FormulaPicture.Of(json.GetProperty("name").GetString()!, size.Height, size.Width, json.GetProperty("channels").GetInt32(), json.GetProperty("seed").GetInt32());
+        Assert.Equal(json.GetProperty("sha256").GetString(), FormulaPicture.Sha256(pixels));
+        return (size, pixels);
+    }
+
+    private static GreyImage Grey(GoldenCase golden, string name)
+    {
+        using var stored = golden.Tensor(name);
+        return new GreyImage(new PixelSize((int)stored.size(1), (int)stored.size(0)), stored.data<byte>().ToArray());
+    }
 
     private static Tensor ToTensor(byte[] pixels, PixelSize size) => tensor(pixels, [1, 1, size.Height, size.Width]).to(ScalarType.Float32) / 255;
 

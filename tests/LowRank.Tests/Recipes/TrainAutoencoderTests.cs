@@ -111,15 +111,15 @@ public sealed class TrainAutoencoderTests : IDisposable
             """
             9 problems in the options
 
-            loss                                              the table does nothing with full.parts = ["vae"]; the loss of an autoencoder is in [vae]
-            noise                                             the table does nothing with full.parts = ["vae"]
-            inpainting                                        the table does nothing with full.parts = ["vae"]
-            training.precision                                bf16; not with full.parts = ["vae"]: autoencoders are always computed in 32 bits
-            training.clip_skip                                2; does nothing with full.parts = ["vae"]
-            training.gradient_checkpointing                   true; not with full.parts = ["vae"]
-            training.cache                                    disk; does nothing with full.parts = ["vae"]: nothing is encoded ahead
-            preview                                           only every and captions do something with full.parts = ["vae"]; pictures of the data are shown before and behind it
-            data[0].prior, data[0].mask, data[0].loss_weight  do nothing with full.parts = ["vae"]
+            loss                                                                the table does nothing with full.parts = ["vae"]; the loss of an autoencoder is in [vae]
+            noise                                                               the table does nothing with full.parts = ["vae"]
+            inpainting                                                          the table does nothing with full.parts = ["vae"]
+            training.precision                                                  bf16; not with full.parts = ["vae"]: autoencoders are always computed in 32 bits
+            training.clip_skip                                                  2; does nothing with full.parts = ["vae"]
+            training.gradient_checkpointing                                     true; not with full.parts = ["vae"]
+            training.cache                                                      disk; does nothing with full.parts = ["vae"]: nothing is encoded ahead
+            preview                                                             only every and captions do something with full.parts = ["vae"]; pictures of the data are shown before and behind it
+            data[0].prior, data[0].mask, data[0].loss_weight, data[0].held_out  do nothing with full.parts = ["vae"]
             """, options with
             {
                 Loss = new LossOptions { MinSnrGamma = 5 },
