@@ -59,6 +59,14 @@ public interface IDiffusionFamily : IDisposable
     /// <exception cref="Foundation.CheckpointException">It cannot be written.</exception>
     void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts, LatentStatistics? latents = null);
 
+    /// <summary>
+    /// Gives a component new random weights, as the libraries that its kind comes from draw them, in place of those in its files. They are gone with
+    /// <see cref="Release"/>.
+    /// </summary>
+    /// <param name="component">As for <see cref="Component"/>.</param>
+    /// <param name="generator">Draws on the CPU.</param>
+    void DrawWeights(string component, Generator generator);
+
     /// <summary>Frees a component ("vae", "text_encoder", …) when its results are all in hand.</summary>
     void Release(string component);
 

@@ -1,4 +1,5 @@
 using LowRank.Foundation;
+using LowRank.Text;
 using static TorchSharp.torch;
 
 namespace LowRank.Families;
@@ -31,9 +32,10 @@ internal static class ModelWriter
     /// <param name="target">The folder; replaced where it exists, and there whole or not at all.</param>
     /// <param name="type">Element type of all weights.</param>
     /// <param name="facts">Metadata of the files.</param>
+    /// <param name="tokenizers">Tokenizers that were built, by folder.</param>
     /// <param name="pipeline">The pipeline class that the index shall name; null: the one it names.</param>
     /// <exception cref="CheckpointException">It cannot be written.</exception>
-    public static void Write(DiffusersFolder from, IReadOnlyList<WeighedPart> parts, string target, ScalarType type, IReadOnlyDictionary<string, string> facts, string? pipeline = null) => WholeFolder.Write(target, folder =>
+    public static void Write(DiffusersFolder from, IReadOnlyList<WeighedPart> parts, string target, ScalarType type, IReadOnlyDictionary<string, string> facts, IReadOnlyDictionary<string, BuiltTokenizer> tokenizers, string? pipeline = null) => WholeFolder.Write(target, folder =>
     {
         from.CopyIndexTo(folder, pipeline);
         foreach (var name in from.PartNames)
@@ -44,9 +46,10 @@ internal static class ModelWriter
             {
                 Copy(old, copy, IsConfiguration);
                 weighed.Configure?.Invoke(Path.Combine(copy, "config.json"));
-                Write(weighed, Path.Combine(copy, weighed.File), type, facts);
+                if (weighed.IsLoaded() || ComponentFiles.FindIn(old) is not null) Write(weighed, Path.Combine(copy, weighed.File), type, facts);   // a model that is made part by part has none for the parts to come
             }
         }
+        foreach (var (name, tokenizer) in tokenizers) tokenizer.Write(Path.Combine(folder, name));
     });
 
     private static void Write(WeighedPart part, string file, ScalarType type, IReadOnlyDictionary<string, string> facts)

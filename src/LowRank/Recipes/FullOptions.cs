@@ -15,6 +15,14 @@ public sealed record FullOptions
     /// </summary>
     public IReadOnlyList<string> Parts { get; init; } = [Denoiser];
 
+    /// <summary>What the parts begin with. The other parts are read from the model in either case.</summary>
+    public WeightStart Init { get; init; } = WeightStart.Base;
+
+    /// <summary>
+    /// More words for the tokenizer that is built from the captions where the model has none, with <c>init = "random"</c>; each counts twice wherever it stands.
+    /// </summary>
+    public IReadOnlyList<string> Words { get; init; } = [];
+
     /// <summary>Step size of the text encoders at the top of the schedule. Unset: that of <c>[training]</c>.</summary>
     public double? TextEncoderLearningRate { get; init; }
 
@@ -35,6 +43,11 @@ public sealed record FullOptions
             else if (Parts.Take(i).Contains(Parts[i])) problems.Add($"parts[{i}]: {Parts[i]} is there twice");
         }
         if (Parts.Contains(Autoencoder) && Parts.Count > 1) problems.Add($"parts: {string.Join(", ", Parts)}; {Autoencoder} is trained by itself, and first: a denoiser learns the latents that it makes");
+        if (Words.Count > 0 && Init != WeightStart.Random) problems.Add("words: do nothing without init = \"random\"");
+        for (var i = 0; i < Words.Count; i++)
+        {
+            if (Words[i].Trim().Length == 0 || Words[i].Trim().Any(char.IsWhiteSpace)) problems.Add($"words[{i}]: \"{Words[i]}\"; must be one word");
+        }
         if (TextEncoderLearningRate is { } rate)
         {
             if (rate is not (> 0 and < double.PositiveInfinity)) problems.Add(string.Create(CultureInfo.InvariantCulture, $"text_encoder_learning_rate: {rate}; must be a number above 0"));
@@ -42,6 +55,15 @@ public sealed record FullOptions
         }
         return problems;
     }
+}
+
+/// <summary>What trained parts begin with.</summary>
+public enum WeightStart
+{
+    /// <summary>The weights of the model.</summary>
+    Base,
+    /// <summary>Random weights, as the libraries that the parts come from draw them: training from scratch. The model needs only configurations.</summary>
+    Random,
 }
 
 /// <summary>How a whole model is written: the recipe's <c>[save]</c> with <c>method = "full"</c>.</summary>

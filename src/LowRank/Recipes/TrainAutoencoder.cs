@@ -16,9 +16,10 @@ internal static class TrainAutoencoder
     /// <summary>As <see cref="TrainFull.Plan"/>.</summary>
     public static TrainingPlan Plan(TrainFullOptions options)
     {
-        using var family = TrainLora.Open(options);
+        using var streams = new RandomStreams(options.Seed);
+        using var family = WholeParts.Open(options);
         var data = RunOptions.ReadData(options, family, options.Data);
-        using var trained = WholeParts.Take(options, family);
+        using var trained = WholeParts.Take(options, family, streams);
         return RunEstimate.OfAutoencoder(options, family, data, WholeParts.SizeOf(options, family, trained));
     }
 
@@ -30,9 +31,9 @@ internal static class TrainAutoencoder
         // open
         using var run = TrainingRun.Open(options, resume, progress);
         using var streams = new RandomStreams(options.Seed);
-        using var family = TrainLora.Open(options);
+        using var family = WholeParts.Open(options);
         var data = RunOptions.ReadData(options, family, options.Data, cancellation);
-        using var trained = WholeParts.Take(options, family);
+        using var trained = WholeParts.Take(options, family, streams);
         TrainingLoop? loop = null;
         IDisposable Weights() => loop!.UseForOutput(options.Save.Ema);   // those to save and to show, until disposed
         var pictures = new Reconstructions(options, family, data, run, () => loop?.Position.Step ?? 0);

@@ -21,9 +21,10 @@ public static class TrainFull
     {
         RunOptions.ThrowIfAny(options.Validate(), "the options");
         if (options.Full.IsAutoencoder) return TrainAutoencoder.Plan(options);
-        using var family = TrainLora.Open(options);
+        using var streams = new RandomStreams(options.Seed);
+        using var family = WholeParts.Open(options);
         var data = RunOptions.ReadData(options, family, options.Data);
-        using var trained = WholeParts.Take(options, family);
+        using var trained = WholeParts.Take(options, family, streams);
         return RunEstimate.Of(options, family, data, WholeParts.SizeOf(options, family, trained));
     }
 
@@ -43,8 +44,8 @@ public static class TrainFull
         // open
         using var run = TrainingRun.Open(options, resume, progress);
         using var streams = new RandomStreams(options.Seed);
-        using var family = TrainLora.Open(options);
-        using var trained = WholeParts.Take(options, family);
+        using var family = WholeParts.Open(options);
+        using var trained = WholeParts.Take(options, family, streams);
         PriorPictures.Draw(options, family, adapter: null, run, cancellation);
         var data = RunOptions.ReadData(options, family, options.Data, cancellation);
         TrainingLoop? loop = null;
