@@ -93,6 +93,7 @@ public sealed record TrainFullOptions : IRunOptions
         if (Noise != new NoiseOptions()) yield return $"noise: the table does nothing {Why}";
         if (Prior is not null) yield return $"prior: the table does nothing {Why}";
         if (Inpainting is not null) yield return $"inpainting: the table does nothing {Why}";
+        if (Validation.Share > 0) yield return Invariant($"validation.share: {Validation.Share}; does nothing {Why}");
         if (Training.Precision != Precision.Fp32) yield return $"training.precision: bf16; not {Why}: autoencoders are always computed in 32 bits";
         if (Training.ClipSkip != 1) yield return Invariant($"training.clip_skip: {Training.ClipSkip}; does nothing {Why}");
         if (Training.GradientCheckpointing) yield return $"training.gradient_checkpointing: true; not {Why}";

@@ -17,7 +17,7 @@ internal static class WholeParts
         return FamilyDetector.OpenToMake(options.Model, options.Inpainting?.Widen == true, () =>
         {
             const int AnySize = 64;   // only captions are looked at
-            var images = TrainingData.Read(options.Data, AnySize).Images;
+            var images = TrainingData.Read(options.Data, AnySize, options.Validation.Share).Images;
             return BuiltTokenizer.Count(images.Select(image => Captions.Plain(image.Caption, image.Options.CaptionRules)), options.Full.Words);
         });
     }

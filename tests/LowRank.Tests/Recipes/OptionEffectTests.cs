@@ -209,6 +209,8 @@ public sealed class OptionEffectTests : IDisposable
         ("inversion.weight_decay", "0.5", []),
         ("inversion.tuning_learning_rate", "0.01", []),
         ("full.parts", "['text_encoder']", []),
+        ("full.init", "\"random\"", []),
+        ("full.words", "['zebra']", ["full.init='random'", "model='{0}/../no-tokenizer'"]),
         ("full.text_encoder_learning_rate", "0.02", ["full.parts=['unet', 'text_encoder']"]),
         ("vae.l1", "1", [Vae, Shown]),
         ("vae.mse", "2", [Vae, Shown, "vae.l1=1"]),
@@ -232,6 +234,10 @@ public sealed class OptionEffectTests : IDisposable
         File.Copy(run.Path("pictures", "a.png"), run.Path("pictures", "3_a garden", "d.png"));
         File.WriteAllBytes(run.Path("held-out", "e.png"), Samples.Png(64, 64, seed: 9));
         File.WriteAllText(run.Path("held-out", "e.txt"), "a tree");
+        foreach (var file in Directory.GetFiles(TinyRun.Model, "*", SearchOption.AllDirectories).Where(file => !file.Contains("tokenizer", StringComparison.Ordinal)))
+        {
+            File.Copy(file, run.Path(["no-tokenizer", .. Path.GetRelativePath(TinyRun.Model, file).Split(Path.DirectorySeparatorChar)]));
+        }
         foreach (var picture in Directory.GetFiles(run.Pictures, "*.png", SearchOption.AllDirectories))
         {
             var size = ImageFile.ReadHeader(File.ReadAllBytes(picture)).Size;

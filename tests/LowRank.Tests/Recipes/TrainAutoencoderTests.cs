@@ -109,11 +109,12 @@ public sealed class TrainAutoencoderTests : IDisposable
         Refused("1 problem in the options\n\nvae  the table does nothing without full.parts = [\"vae\"]", options with { Full = new FullOptions(), Vae = new AutoencoderOptions() });
         Refused(
             """
-            9 problems in the options
+            10 problems in the options
 
             loss                                                                the table does nothing with full.parts = ["vae"]; the loss of an autoencoder is in [vae]
             noise                                                               the table does nothing with full.parts = ["vae"]
             inpainting                                                          the table does nothing with full.parts = ["vae"]
+            validation.share                                                    0.5; does nothing with full.parts = ["vae"]
             training.precision                                                  bf16; not with full.parts = ["vae"]: autoencoders are always computed in 32 bits
             training.clip_skip                                                  2; does nothing with full.parts = ["vae"]
             training.gradient_checkpointing                                     true; not with full.parts = ["vae"]
@@ -125,6 +126,7 @@ public sealed class TrainAutoencoderTests : IDisposable
                 Loss = new LossOptions { MinSnrGamma = 5 },
                 Noise = new NoiseOptions { NoiseOffset = 0.1 },
                 Inpainting = new InpaintingOptions(),
+                Validation = new ValidationOptions { Share = 0.5 },
                 Training = options.Training with { Precision = Precision.Bf16, ClipSkip = 2, GradientCheckpointing = true, Cache = CacheKind.Disk },
                 Preview = options.Preview with { Prompts = ["a dog"] },
                 Data = [options.Data[0] with { LossWeight = 2 }],
@@ -180,7 +182,7 @@ public sealed class TrainAutoencoderTests : IDisposable
     }
 
     /// <summary>The run's pictures as they are measured.</summary>
-    private List<Tensor> Pictures() => [.. TrainingData.Read([new DataSetOptions { Folder = run.Pictures }], 64).FixedSamples().Select(sample => BatchLoader.Load(new PlannedBatch([sample], null)).ToTensor())];
+    private List<Tensor> Pictures() => [.. TrainingData.Read([new DataSetOptions { Folder = run.Pictures }], 64, 0).FixedSamples().Select(sample => BatchLoader.Load(new PlannedBatch([sample], null)).ToTensor())];
 
     private double Psnr(LowRank.Diffusion.IDiffusionFamily family)
     {
