@@ -25,6 +25,9 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
     private AdapterSet? adapter;
     private bool restored;
 
+    /// <summary>What is measured now and then of what is trained, as <see cref="TrainingRun.Watch"/> takes it.</summary>
+    public Func<IReadOnlyDictionary<string, double>>? Norms { get; init; }
+
     /// <summary>Updates made, in all phases.</summary>
     public long Step => position.Step;
 
@@ -57,7 +60,7 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
     /// <returns>False when it was stopped.</returns>
     public bool Run(TrainingLoop loop, EncodedData data, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
     {
-        run.Watch(Validation.Of(options, family, data, adapter), loop.Position.Step);
+        run.Watch(Validation.Of(options, family, data, adapter), loop.Position.Step, Norms);
         var step = new DenoisingStep(options, family, streams, data.Batches(sampler, () => true), adapter);
         var finished = loop.Run(step.Score, _ => after(loop, step.Drawn!), run, cancellation);
         (position, drawn) = (loop.Position, step.Drawn ?? drawn);

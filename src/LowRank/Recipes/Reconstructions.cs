@@ -62,7 +62,7 @@ internal sealed class Reconstructions : IPreviews
     }
 
     /// <inheritdoc/>
-    public bool Write(string path, CancellationToken cancellation) => WriteSheet(path, null, cancellation);
+    public bool Write(RunFolder folder, long step, CancellationToken cancellation) => WriteSheet(folder.Preview(step), null, cancellation);
 
     /// <summary>The pictures above what was made of them before and is made of them now.</summary>
     /// <returns>The path; null when there is nothing to show, or it was stopped.</returns>

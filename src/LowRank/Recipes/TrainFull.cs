@@ -72,7 +72,7 @@ public static class TrainFull
         var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));
 
         // write
-        var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
+        var sheet = finished ? previews.WriteBeforeAfter(run.Folder, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
         return run.Result(finished, loop.Position.Step, watch.Elapsed, sheet, previews.Prompts);
     }

@@ -13,6 +13,7 @@ namespace LowRank.Training;
 [JsonDerivedType(typeof(PictureEncoded), "encoded")]
 [JsonDerivedType(typeof(StepFinished), "step")]
 [JsonDerivedType(typeof(HeldOutMeasured), "held_out")]
+[JsonDerivedType(typeof(NormsMeasured), "norms")]
 [JsonDerivedType(typeof(PreviewWritten), "preview")]
 [JsonDerivedType(typeof(ReconstructionMeasured), "reconstruction")]
 [JsonDerivedType(typeof(RunSaved), "saved")]
@@ -165,6 +166,10 @@ public sealed class RunWarning : TrainingEvent
 
     /// <summary>One paragraph: what, where, what to try.</summary>
     public string Text { get; }
+
+    /// <summary>Whether it is about a caption: there may be one for every picture.</summary>
+    [JsonInclude, JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    internal bool OfCaption { get; init; }
 }
 
 /// <summary>The run made all its steps and wrote its result.</summary>
