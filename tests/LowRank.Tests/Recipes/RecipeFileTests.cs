@@ -141,7 +141,7 @@ public sealed class RecipeFileTests : IDisposable
     public void A_missing_recipe_says_what_to_give()
     {
         var problem = Assert.Throws<OptionsException>(() => TrainLoraOptions.Read("nowhere.toml"));
-        Assert.Equal("there is no recipe nowhere.toml: give the path of a .toml file (examples/tango/recipe.toml is one to start from)", problem.Message);
+        Assert.Equal("there is no recipe nowhere.toml: give the path of a .toml file (lora recipes has some to start from)", problem.Message);
     }
 
     private TrainLoraOptions Read(string text, params string[] settings)
