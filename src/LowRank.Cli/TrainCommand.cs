@@ -56,7 +56,8 @@ internal static class TrainCommand
         if (result.BeforeAfter is { } sheet) screen.Row("look", $"{Words.Place(sheet)}   same prompts and seeds before and after");
         screen.Row("report", Words.Place(result.Report));
         var use = job.GenerateOption is { } option ? $"{Words.Quoted(job.Model)} --{option} {Words.Quoted(adapter)}" : Words.Quoted(adapter);
-        screen.Command("next", $"lora generate --model {use} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")} --output pictures");
+        var given = job.Inpaints ? " --image PICTURE.png --mask MASK.png --noise-strength 1" : "";
+        screen.Command("next", $"lora generate --model {use} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")}{given} --output pictures");
         return CommandLine.Done;
     }
 
@@ -95,6 +96,7 @@ internal static class TrainCommand
     {
         private const int PlainLines = 20;
         private double secondsPerStep;
+        private double? heldOutFirst;
 
         /// <summary>Where a resume would go on; null before the first save.</summary>
         public long? SavedStep { get; private set; }
@@ -119,6 +121,7 @@ internal static class TrainCommand
                     break;
                 case PictureEncoded picture: Counted("encoding pictures", picture.Picture, picture.Pictures, every: 100); break;
                 case StepFinished step: Step(step); break;
+                case HeldOutMeasured measured: Measured(measured); break;
                 case PreviewWritten preview: Plain($" preview at step {preview.Step}: {Words.Place(preview.Path)}"); break;
                 case RunSaved saved:
                     SavedStep = saved.Step;
@@ -136,6 +139,13 @@ internal static class TrainCommand
         {
             screen.EndLive();
             screen.Line(line);
+        }
+
+        private void Measured(HeldOutMeasured measured)
+        {
+            heldOutFirst ??= measured.Loss;
+            var change = measured.Step == 0 ? "before training" : string.Create(CultureInfo.InvariantCulture, $"at step {measured.Step} ({100 * (measured.Loss / heldOutFirst - 1):+0.0;-0.0;0.0} %)");
+            Plain(string.Create(CultureInfo.InvariantCulture, $" held-out loss {measured.Loss:F4} {change}"));
         }
 
         private void Counted(string what, int done, int all, int every)

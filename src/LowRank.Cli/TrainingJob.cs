@@ -33,6 +33,9 @@ internal sealed class TrainingJob
     /// <summary>The option of lora generate that takes the result; null for a whole model, which takes the place of the base.</summary>
     public required string? GenerateOption { get; init; }
 
+    /// <summary>Whether the model paints in pictures, so that trying the result takes one.</summary>
+    public required bool Inpaints { get; init; }
+
     /// <summary>What a stopped run has saved.</summary>
     public string Saved { get; init; } = AdapterSaved;
 
@@ -57,6 +60,7 @@ internal sealed class TrainingJob
         ResultWord = "adapter",
         Readers = ReadersOf(options.Save),
         GenerateOption = "adapter",
+        Inpaints = options.Inpainting is not null,
     };
 
     private static TrainingJob OfInversion(TrainTextualInversionOptions options) => new()
@@ -70,6 +74,7 @@ internal sealed class TrainingJob
         ResultWord = "tokens",
         Readers = "all tokens in one file",
         GenerateOption = "embedding",
+        Inpaints = options.Inpainting is not null,
     };
 
     private static TrainingJob OfPivotal(TrainPivotalOptions options) => new()
@@ -85,6 +90,7 @@ internal sealed class TrainingJob
         ResultWord = "adapter",
         Readers = ReadersOf(options.Save) + ", with its tokens",
         GenerateOption = "adapter",
+        Inpaints = options.Inpainting is not null,
     };
 
     private static TrainingJob OfFull(TrainFullOptions options) => new()
@@ -98,6 +104,7 @@ internal sealed class TrainingJob
         ResultWord = "model",
         Readers = "a diffusers folder (diffusers, ComfyUI, kohya)",
         GenerateOption = null,
+        Inpaints = options.Inpainting is not null,
         Saved = options.Save.Intermediate ? "model and state are" : "the state is",
     };
 

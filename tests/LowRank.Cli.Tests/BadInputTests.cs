@@ -53,6 +53,14 @@ public sealed class BadInputTests : IDisposable
         """.Replace("FIRST", FirstPicture(), StringComparison.Ordinal), CommandLine.BadInput, Train("prior={prompt='a heart', folder='pictures'}"));
 
     [Fact]
+    public void A_teacher_beside_a_trained_text_encoder() => Refuses(
+        """
+        1 problem in FOLDER/recipe.toml
+
+        loss.teacher_weight  0.5; not with [text_encoder]: what the base reads in a caption would be lost; leave out one of them, or take [prior] in place of the teacher
+        """, CommandLine.WrongUsage, Train("loss.teacher_weight=0.5", "text_encoder={rank=2}"));
+
+    [Fact]
     public void Pictures_without_captions_where_captions_are_asked_for()
     {
         shell.TinyRecipe();

@@ -36,6 +36,21 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public void A_widened_model_is_an_inpainting_model_and_the_next_command_says_what_it_is_given()
+    {
+        var recipe = File.ReadAllText(shell.TinyRecipe()).Replace("[adapter]\nrank = 2", "[inpainting]\nwiden = true", StringComparison.Ordinal);
+        shell.Write("recipe.toml", "method = \"full\"\n" + recipe);
+        Assert.Equal(0, shell.Lora("train", shell.Path("recipe.toml")));
+        Assert.Equal("", shell.Errors);
+        var model = shell.Path("run", "model");
+        Assert.Contains(" model     icons-64: Stable Diffusion 1 inpainting layout, 64 px, 8.6 M parameters, v_prediction; denoiser 7.2 M\n", shell.Output, StringComparison.Ordinal);
+        Assert.Contains($" next      lora generate --model {model} --prompt \"red heart\" --image PICTURE.png --mask MASK.png --noise-strength 1 --output pictures\n", shell.Output, StringComparison.Ordinal);
+        var picture = Directory.GetFiles(shell.Path("pictures"), "*.png").Order(StringComparer.Ordinal).First();
+        var mask = Path.Combine(LowRank.Testing.Repository.Root, "docs", "pictures", "mask.png");
+        Assert.Equal(0, shell.Lora("generate", "--model", model, "--prompt", "red heart", "--steps", "1", "--image", picture, "--mask", mask, "--noise-strength", "1", "--output", shell.Path("painted")));
+    }
+
+    [Fact]
     public void The_resolved_recipe_runs_again_and_gives_the_same_bytes()
     {
         Assert.Equal(0, shell.Lora("train", shell.TinyRecipe()));

@@ -118,6 +118,10 @@ internal static partial class Captions
         return Draw(caption, certain, default, draws: null!);   // nothing is drawn
     }
 
+    /// <summary>As <see cref="Plain"/>, and where a replacement is drawn from several, the first of them.</summary>
+    public static string Settled(string caption, CaptionRules rules) =>
+        Plain(caption, rules with { Replacements = [.. rules.Replacements.Select(item => item.OneOf is [var first, ..] ? new CaptionReplacement(item.Text, first) : item)] });
+
     /// <summary>The tags of captions, by how often they occur: split at commas, in lower case.</summary>
     public static IReadOnlyDictionary<string, int> CountTags(IEnumerable<string> captions) =>
         captions.SelectMany(caption => caption.Split(','))

@@ -36,6 +36,9 @@ internal sealed record DataSetReport
     /// <summary>Uses in an epoch: pictures with their repeats.</summary>
     public required int Uses { get; init; }
 
+    /// <summary>Pictures that are not trained on, and only measured.</summary>
+    public int HeldOut { get; init; }
+
     /// <summary>Pictures in each bucket, narrowest bucket first.</summary>
     public required IReadOnlyList<BucketReport> Buckets { get; init; }
 
@@ -50,7 +53,8 @@ internal sealed record DataSetReport
     {
         var uses = Uses == Pictures ? "" : Invariant($", {Uses} uses an epoch");
         var captions = SharedCaption is null ? Counted(Captions, "caption") : $"all captioned \"{SharedCaption}\"";
-        yield return Invariant($"{Folder}: {Counted(Pictures, "picture")}, {captions}, {Skipped.Count} skipped{uses}");
+        var heldOut = HeldOut == 0 ? "" : Invariant($", {HeldOut} held out");
+        yield return Invariant($"{Folder}: {Counted(Pictures, "picture")}, {captions}, {Skipped.Count} skipped{heldOut}{uses}");
         foreach (var bucket in Buckets) yield return Invariant($"  {bucket.Size}  {bucket.Pictures}");
         foreach (var file in Skipped) yield return $"  skipped {file.Path}: {file.Reason}";
         foreach (var warning in Warnings) yield return $"  warning: {warning}";

@@ -113,6 +113,9 @@ public sealed record DataSetOptions
     /// </summary>
     public bool Prior { get; init; }
 
+    /// <summary>Whether these pictures are held out: not trained on, and only measured, as <c>[validation]</c> says.</summary>
+    public bool HeldOut { get; init; }
+
     /// <summary>How much each picture of this set counts in the loss; above 0.</summary>
     public double LossWeight { get; init; } = 1;
 
@@ -134,6 +137,7 @@ public sealed record DataSetOptions
         Check(TokenWarmupSteps is >= 0 and < double.PositiveInfinity, $"token_warmup_steps: {TokenWarmupSteps}; must be a number of steps, or a share of the run below 1");
         Check(TokenWarmupMin >= 1, $"token_warmup_min: {TokenWarmupMin}; must be 1 or more");
         Check((Mask == MaskSource.Folder) == (MaskFolder is not null), $"mask_folder: {MaskFolder ?? "not set"}; goes with mask = \"folder\"");
+        Check(!(HeldOut && Prior), $"held_out: true; prior pictures are there to be trained on");
         Check(LossWeight is > 0 and < double.PositiveInfinity, $"loss_weight: {LossWeight}; must be a number above 0");
         Check(Enum.IsDefined(Crop), $"crop: {Crop}; must be centre or random");
         CheckCaption(Check);

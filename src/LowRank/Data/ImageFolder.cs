@@ -14,13 +14,24 @@ internal static class ImageFolder
     private static readonly string[] EndingsNotRead = [".heic", ".heif", ".jxl", ".psd", ".raw", ".cr2", ".nef", ".arw", ".dng"];
 
     /// <summary>What a scan gives.</summary>
-    public sealed record Scan(IReadOnlyList<TrainingImage> Images, DataSetReport Report);
+    public sealed record Scan(IReadOnlyList<TrainingImage> Images, DataSetReport Report)
+    {
+        /// <summary>The same without pictures that are held out: the report counts what is left, and says how many are gone.</summary>
+        public Scan Without(IReadOnlyCollection<TrainingImage> heldOut)
+        {
+            List<TrainingImage> left = [.. Images.Except(heldOut)];
+            return new Scan(left, Report with { Pictures = left.Count, Captions = left.Count(image => image.OwnCaption), Uses = left.Sum(image => image.Repeats), Buckets = BucketsOf(left), HeldOut = heldOut.Count });
+        }
+
+        public static IReadOnlyList<BucketReport> BucketsOf(IEnumerable<TrainingImage> images) =>
+            [.. images.CountBy(image => image.Choice.Bucket).OrderBy(item => item.Key.Width).ThenBy(item => item.Key.Height).Select(item => new BucketReport(item.Key, item.Value))];
+    }
 
     /// <summary>One picture file, before it is looked into.</summary>
     private sealed record Candidate(string Path, string RelativePath, int Repeats, string ClassWords);
 
     /// <summary>What became of a candidate: a picture, or a reason.</summary>
-    private sealed record Outcome(TrainingImage? Image, bool HasOwnCaption, string? SkippedBecause, string? Warning, string? Misfit = null);
+    private sealed record Outcome(TrainingImage? Image, string? SkippedBecause, string? Warning, string? Misfit = null);
 
     /// <summary>Reads the folder.</summary>
     /// <param name="options">Valid options.</param>
@@ -46,15 +57,14 @@ internal static class ImageFolder
 
         warnings.AddRange(outcomes.Select(outcome => outcome.Warning).OfType<string>());
         if (EnlargedMost(images) is { } enlarged) warnings.Add(enlarged);
-        List<BucketReport> perBucket = [.. images.CountBy(image => image.Choice.Bucket).OrderBy(item => item.Key.Width).ThenBy(item => item.Key.Height).Select(item => new BucketReport(item.Key, item.Value))];
         return new Scan(images, new DataSetReport
         {
             Folder = options.Folder,
             Pictures = images.Count,
-            Captions = outcomes.Count(outcome => outcome.Image is not null && outcome.HasOwnCaption),
+            Captions = images.Count(image => image.OwnCaption),
             SharedCaption = options.Caption is CaptionSource.Sidecar or CaptionSource.FileName or CaptionSource.Metadata ? null : options.Caption,
             Uses = images.Sum(image => image.Repeats),
-            Buckets = perBucket,
+            Buckets = Scan.BucketsOf(images),
             Skipped = skipped,
             Warnings = warnings,
         });
@@ -156,7 +166,7 @@ internal static class ImageFolder
 
     private static Outcome Examine(Candidate candidate, CaptionFound caption, DataSetOptions options, AspectBuckets buckets)
     {
-        Outcome Skip(string reason) => new(null, false, reason, null);
+        Outcome Skip(string reason) => new(null, reason, null);
         try
         {
             var content = File.ReadAllBytes(candidate.Path);
@@ -169,14 +179,14 @@ internal static class ImageFolder
                 Path = candidate.Path,
                 ContentHash = Convert.ToHexStringLower(SHA256.HashData(content)),
                 Caption = options.Wildcards ? string.Join('\n', caption.Lines) : caption.Lines[0],
+                OwnCaption = options.Caption is CaptionSource.Sidecar or CaptionSource.FileName or CaptionSource.Metadata && !(candidate.ClassWords.Length > 0 && caption.Lines[0] == candidate.ClassWords),
                 Size = header.Size,
                 Choice = choice,
                 Repeats = candidate.Repeats,
                 Options = options,
             };
             var warning = header.ProfileIgnored ? $"the colour profile of {candidate.RelativePath} cannot be read; its colours are taken as sRGB" : null;
-            var own = options.Caption is CaptionSource.Sidecar or CaptionSource.FileName or CaptionSource.Metadata && !(candidate.ClassWords.Length > 0 && caption.Lines[0] == candidate.ClassWords);
-            return new Outcome(image, own, null, warning);
+            return new Outcome(image, null, warning);
         }
         catch (ImageDefectException defect)
         {
@@ -184,7 +194,7 @@ internal static class ImageFolder
         }
         catch (DatasetException misfit)
         {
-            return new Outcome(null, false, null, null, misfit.Message);
+            return new Outcome(null, null, null, misfit.Message);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {

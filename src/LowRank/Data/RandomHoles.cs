@@ -13,7 +13,13 @@ internal sealed class RandomHoles(InpaintingOptions options, IDraws draws)
     private const byte Inside = 255;
 
     /// <summary>The holes of a batch as its masks.</summary>
-    public Batch Holed(Batch batch) => batch with { Masks = [.. batch.Samples.SelectMany(_ => Draw(batch.Size))] };
+    public Batch Holed(Batch batch)
+    {
+        var each = (int)batch.Size.Pixels;
+        var masks = new byte[each * batch.Samples.Count];
+        for (var i = 0; i < batch.Samples.Count; i++) Draw(batch.Size).CopyTo(masks, i * each);
+        return batch with { Masks = masks };
+    }
 
     /// <summary>One hole.</summary>
     /// <param name="size">Of the picture as it is trained on.</param>

@@ -10,12 +10,16 @@ namespace LowRank.Data;
 /// <param name="Report">What was found, for people.</param>
 internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataReport Report)
 {
+    /// <summary>Pictures that are not trained on, and only measured.</summary>
+    public IReadOnlyList<TrainingImage> HeldOut { get; init; } = [];
+
     /// <summary>Reads every data set's folder.</summary>
     /// <param name="sets">Valid options; at least one.</param>
     /// <param name="nativeResolution">The model's own resolution in pixels, for data sets that name none.</param>
+    /// <param name="heldOutShare">Of the pictures, those that are only measured; 0 for none.</param>
     /// <param name="cancellationToken">Stops between pictures.</param>
     /// <exception cref="DatasetException">Something is missing; the message lists the problems of all data sets.</exception>
-    public static TrainingData Read(IReadOnlyList<DataSetOptions> sets, int nativeResolution, CancellationToken cancellationToken = default)
+    public static TrainingData Read(IReadOnlyList<DataSetOptions> sets, int nativeResolution, double heldOutShare, CancellationToken cancellationToken = default)
     {
         var scans = new List<ImageFolder.Scan>();
         var problems = new List<string>();
@@ -31,9 +35,10 @@ internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataRep
             }
         }
         if (problems.Count > 0) throw new DatasetException(string.Join('\n', problems));
+        var heldOut = HeldOutPictures.TakeOut(scans, heldOutShare);
         RepeatForDrawn(scans);
         BalancePriors(scans);
-        return new TrainingData(Named([.. scans.SelectMany(scan => scan.Images)], sets), new DataReport([.. scans.Select(scan => scan.Report)]));
+        return new TrainingData(Named([.. scans.SelectMany(scan => scan.Images)], sets), new DataReport([.. scans.Select(scan => scan.Report)])) { HeldOut = Named(heldOut, sets) };
     }
 
     /// <summary>Gives pictures the names that logs have: short, the same wherever the folders lie, and no two alike.</summary>
@@ -105,6 +110,7 @@ internal sealed record TrainingData(IReadOnlyList<TrainingImage> Images, DataRep
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (var image in Images) hash.AppendData(Encoding.UTF8.GetBytes($"{image.ContentHash}\0{image.Caption}\0{image.Repeats}\0{image.Mask?.ContentHash}\0"));
+        foreach (var image in HeldOut) hash.AppendData(Encoding.UTF8.GetBytes($"{image.ContentHash}\0{image.Caption}\0held out\0"));
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }

@@ -18,6 +18,9 @@ internal sealed record TrainingImage
     /// <summary>The caption before <see cref="Captions.Draw"/>; several lines only where the data set has wildcards.</summary>
     public required string Caption { get; init; }
 
+    /// <summary>Whether that is its own: not the folder's class words, and not a text for all.</summary>
+    public bool OwnCaption { get; init; }
+
     /// <summary>Width and height after the turn that EXIF asks for.</summary>
     public required PixelSize Size { get; init; }
 
@@ -32,6 +35,9 @@ internal sealed record TrainingImage
 
     /// <summary>The data set it belongs to.</summary>
     public required DataSetOptions Options { get; init; }
+
+    /// <summary>The one use that is always the same: cut from the middle, not mirrored, nothing of its caption dropped, shuffled or drawn.</summary>
+    public Sample Settled() => new(this, Centre(false), Captions.Settled(Caption, Options.CaptionRules));
 
     /// <summary>The cut from the middle.</summary>
     public Placement Centre(bool flip) => new(Choice.Resized, Choice.CentreCrop.Left, Choice.CentreCrop.Top, Choice.Bucket, flip);

@@ -74,7 +74,7 @@ internal static class AdapterFacts
 /// <summary>What a resumed run must not change.</summary>
 internal static class ResumedOptions
 {
-    private static readonly string[] Free = ["output", "preview.", "save.", "training.save_every", "training.keep", "training.cache", "training.cache_folder"];
+    private static readonly string[] Free = ["output", "preview.", "validation.every", "save.", "training.save_every", "training.keep", "training.cache", "training.cache_folder"];
 
     /// <summary>Every option that shapes the result, as <c>training.steps</c> to its text, and what names the pictures.</summary>
     public static IReadOnlyDictionary<string, string> Of(IRunOptions options, TrainingData data)

@@ -14,6 +14,9 @@ namespace LowRank.Recipes;
 /// <param name="Beside">(B, 1 + C, h, w) float32, as <see cref="BatchExtras.Beside"/>; null where nothing is inpainted.</param>
 internal sealed record EncodedBatch(PlannedBatch Plan, Tensor Latents, Conditioning Conditioning, Tensor? Masks, Tensor? Beside)
 {
+    /// <summary>As <see cref="BatchExtras.TeacherConditioning"/>; null where no other text is asked for.</summary>
+    public Conditioning? Teacher { get; init; }
+
     public IEnumerable<DataSetOptions> Sets => Plan.Samples.Select(sample => sample.Image.Options);
 
     public IReadOnlyList<string> Names => [.. Plan.Samples.Select(sample => sample.Image.Path)];
@@ -45,8 +48,11 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private const string LatentsName = "latents", MasksName = "masks", BesideName = "beside";
 
     private readonly bool cutAtRandom = data.Images.Any(image => image.Options.Crop == CropMode.Random);
-    private readonly IReadOnlyList<string>? ahead = texts.AreTrained ? null : EveryText(data);
+    private readonly IReadOnlyList<string>? ahead = texts.AreTrained ? null : EveryText(data, texts.Teacher);
     private BatchLoader? loader;
+
+    /// <summary>Pictures that are only measured, each in its one use.</summary>
+    public IReadOnlyList<Sample> HeldOut { get; } = [.. data.HeldOut.Select(image => image.Settled())];
 
     /// <summary>How holes are made for a denoiser that inpaints; null for others.</summary>
     public HoleMaking? Holes { get; init; }
@@ -63,26 +69,24 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     public void EncodeAhead(CancellationToken cancellation, bool warn = true)
     {
         if (warn) WarnOfCutCaptions();
-        if (!cutAtRandom)
+        IReadOnlyList<Sample> samples = [.. cutAtRandom ? [] : data.FixedSamples(), .. HeldOut];
+        for (var i = 0; i < samples.Count; i++)
         {
-            var samples = data.FixedSamples();
-            for (var i = 0; i < samples.Count; i++)
-            {
-                cancellation.ThrowIfCancellationRequested();
-                using var scope = NewDisposeScope();
-                if (cache.Find(KeyOf(samples[i])) is not null) continue;
-                Encode(samples[i]);
-                events.Report(new PictureEncoded(i + 1, samples.Count));
-            }
-            if (DrawnHoles is null) family.Release("vae");
+            cancellation.ThrowIfCancellationRequested();
+            using var scope = NewDisposeScope();
+            if (cache.Find(KeyOf(samples[i])) is not null) continue;
+            Encode(samples[i]);
+            events.Report(new PictureEncoded(i + 1, samples.Count));
         }
-        if (ahead is null) return;
-        foreach (var text in ahead)
+        if (!cutAtRandom && DrawnHoles is null) family.Release("vae");
+        if (texts.AreTrained) return;
+        foreach (var text in (ahead ?? []).Concat(HeldOut.Select(sample => sample.Caption)))
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
             if (cache.Find(KeyOf(text)) is null) cache.Add(KeyOf(text), Encode(text));
         }
+        if (ahead is null) return;
         foreach (var encoder in family.ComponentNames.Skip(1)) family.Release(encoder);
     }
 
@@ -110,6 +114,17 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         };
     }
 
+    /// <summary>A held-out picture by itself, its caption by the text encoders as they are now; no gradients go back into them.</summary>
+    /// <param name="heldOut">One of <see cref="HeldOut"/>.</param>
+    /// <param name="holes">Where holes are drawn: draws this picture's, by the usual rules whatever the recipe says of them.</param>
+    public EncodedBatch EncodedAlone(Sample heldOut, IDraws holes)
+    {
+        var plan = new PlannedBatch([heldOut], null);
+        var made = Kept(plan);
+        if (DrawnHoles is not null) made[BesideName] = EncodeHoled(new RandomHoles(new InpaintingOptions(), holes).Holed(BatchLoader.Load(plan)));
+        return With(plan, made, () => false);
+    }
+
     /// <inheritdoc/>
     public void Dispose() => loader?.Dispose();
 
@@ -117,20 +132,30 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private void WarnOfCutCaptions()
     {
         var told = new HashSet<string>();
+        if (texts.Teacher is { } text && family.CutText(text) is { } cutOfTeacher) events.Report(new RunWarning($"loss.teacher_caption is longer than the model's {family.PromptLength} tokens; cut away: {cutOfTeacher}"));
         foreach (var image in data.Images)
         {
             var caption = Captions.Plain(image.Caption, image.Options.CaptionRules);
             if (!told.Add(caption) || family.CutText(caption) is not { } cut) continue;
-            events.Report(new RunWarning($"a caption is longer than the model's {family.PromptLength} tokens; cut away: {cut}; of {image.Path}"));
+            events.Report(new RunWarning($"a caption is longer than the model's {family.PromptLength} tokens; cut away: {cut}; of {image.Path}") { OfCaption = true });
         }
     }
 
     private EncodedBatch With(PlannedBatch plan, Dictionary<string, Tensor> made, Func<bool> textLearns)
     {
-        using var conditioning = texts.AreTrained ? EncodeNow(plan, textLearns())
-            : ConditioningEntries.Stack([.. plan.Samples.Select(sample => (ahead is null ? null : cache.Find(KeyOf(sample.Caption))) ?? Encode(sample.Caption))]);
-        var sized = family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]);
-        return new EncodedBatch(plan, made[LatentsName], sized, made.GetValueOrDefault(MasksName), made.GetValueOrDefault(BesideName));
+        var captions = Condition(plan, [.. plan.Samples.Select(sample => sample.Caption)], textLearns);
+        return new EncodedBatch(plan, made[LatentsName], captions, made.GetValueOrDefault(MasksName), made.GetValueOrDefault(BesideName))
+        {
+            Teacher = texts.Teacher is { } text ? Condition(plan, [.. Enumerable.Repeat(text, plan.Samples.Count)], textLearns) : null,
+        };
+    }
+
+    /// <summary>A text for each picture, sizes included.</summary>
+    private Conditioning Condition(PlannedBatch plan, IReadOnlyList<string> captions, Func<bool> textLearns)
+    {
+        using var conditioning = texts.AreTrained ? EncodeNow(captions, textLearns())
+            : ConditioningEntries.Stack([.. captions.Select(caption => cache.Find(KeyOf(caption)) ?? Encode(caption))]);
+        return family.WithSizes(conditioning, [.. plan.Samples.Select(sample => SizesOf(sample.SizeConditioning))]);
     }
 
     private static SizeCondition SizesOf(long[] six) => new((int)six[0], (int)six[1], (int)six[2], (int)six[3], (int)six[4], (int)six[5]);
@@ -183,11 +208,11 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         return ConditioningEntries.Split(conditioning)[0];
     }
 
-    /// <summary>The captions of a batch by the text encoders as they are in this step.</summary>
-    private Conditioning EncodeNow(PlannedBatch plan, bool learns)
+    /// <summary>Texts by the text encoders as they are in this step.</summary>
+    private Conditioning EncodeNow(IReadOnlyList<string> captions, bool learns)
     {
         using var mode = set_grad_enabled(learns);
-        return family.EncodePrompts([.. plan.Samples.Select(sample => sample.Caption)], texts.Prompts);
+        return family.EncodePrompts(captions, texts.Prompts);
     }
 
     private CacheKey KeyOf(Sample sample) => MasksAreHoles || MasksWeigh
@@ -197,9 +222,9 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
     private CacheKey KeyOf(string text) => CacheKey.Of("text", model.Texts, text);
 
     /// <summary>Every text that training can meet; null when some captions have too many forms to list.</summary>
-    private static List<string>? EveryText(TrainingData data)
+    private static List<string>? EveryText(TrainingData data, string? teacher)
     {
         var forms = data.Images.Select(image => (image.Caption, Rules: image.Options.CaptionRules)).Distinct().Select(use => Captions.Forms(use.Caption, use.Rules)).ToList();
-        return forms.Exists(form => form is null) ? null : [.. forms.SelectMany(form => form!).Distinct()];
+        return forms.Exists(form => form is null) ? null : [.. forms.SelectMany(form => form!).Concat(teacher is null ? [] : [teacher]).Distinct()];
     }
 }

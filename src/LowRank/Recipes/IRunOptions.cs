@@ -30,6 +30,7 @@ internal interface IRunOptions
 
     NoiseOptions Noise { get; }
     PreviewOptions Preview { get; }
+    ValidationOptions Validation { get; }
 
     /// <summary>Whether what text encoders make of a text changes from step to step.</summary>
     bool TextEncodersLearn => TextEncoder is not null;
@@ -107,6 +108,7 @@ internal static class RunOptions
         foreach (var problem in options.Noise.Validate()) yield return "noise." + problem;
         foreach (var problem in AcrossTables(options)) yield return problem;
         foreach (var problem in options.Preview.Validate()) yield return "preview." + problem;
+        foreach (var problem in options.Validation.Validate(options.TotalSteps, options.Data.Any(set => set.HeldOut))) yield return "validation." + problem;
     }
 
     /// <summary>The pictures of a run, with the prior pictures that were drawn for it.</summary>
@@ -117,7 +119,7 @@ internal static class RunOptions
     /// <exception cref="DatasetException">Something is missing.</exception>
     public static TrainingData ReadData(IRunOptions options, IDiffusionFamily family, IReadOnlyList<DataSetOptions> sets, CancellationToken cancellation = default)
     {
-        var data = TrainingData.Read(PriorPictures.SetOf(options, family) is { } drawn ? [.. sets, drawn] : sets, family.DefaultSize, cancellation);
+        var data = TrainingData.Read(PriorPictures.SetOf(options, family) is { } drawn ? [.. sets, drawn] : sets, family.DefaultSize, options.Validation.Share, cancellation);
         if (options.Loss.PriorRule == PriorRule.TwoMeans && PriorPictures.ToDraw(options) == 0) data.RequirePriorsInEveryBucket();
         return data;
     }
@@ -156,8 +158,10 @@ internal static class RunOptions
     private static IEnumerable<string> AcrossTables(IRunOptions options)
     {
         var (usual, priors) = (new LossOptions(), options.Data.Count(set => set.Prior));
-        if (priors > 0 && priors == options.Data.Count) yield return "data: every set has prior = true; add one with the pictures to learn";
+        if (options.Data.Count > 0 && options.Data.All(set => set.Prior || set.HeldOut)) yield return $"data: every set has {(priors == 0 ? "held_out" : priors == options.Data.Count ? "prior" : "prior or held_out")} = true; add one with the pictures to learn";
         if (priors == 0 && options.Prior is null && (options.Loss.PriorLossWeight, options.Loss.PriorRule) != (usual.PriorLossWeight, usual.PriorRule)) yield return "loss.prior_loss_weight, loss.prior_rule: do nothing without prior pictures: [prior], or a [[data]] table with prior = true";
+        if (options.Loss.TeacherWeight > 0 && options.Method is TrainingMethod.Full or TrainingMethod.TextualInversion) yield return string.Create(CultureInfo.InvariantCulture, $"loss.teacher_weight: {options.Loss.TeacherWeight}; needs an adapter, which is taken off to ask the base: not for method = \"{RecipeFile.Word(options.Method.ToString())}\"");
+        else if (options.Loss.TeacherWeight > 0 && options.TextEncodersLearn) yield return string.Create(CultureInfo.InvariantCulture, $"loss.teacher_weight: {options.Loss.TeacherWeight}; not with [text_encoder]: what the base reads in a caption would be lost; leave out one of them, or take [prior] in place of the teacher");
         var masksAreHoles = options.Inpainting is { Holes: HoleSource.Masks };
         var noMasks = options.Data.All(set => set.Mask == MaskSource.None);
         if (masksAreHoles && noMasks) yield return "inpainting.holes: masks; there are none: set mask = \"alpha\", \"sidecar\" or \"folder\" in a [[data]] table";

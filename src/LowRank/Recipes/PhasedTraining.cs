@@ -22,7 +22,11 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
     private readonly List<IOptimizer> optimizers = [];
     private LoopPosition position;
     private SamplerState? drawn;
+    private AdapterSet? adapter;
     private bool restored;
+
+    /// <summary>What is measured now and then of what is trained, as <see cref="TrainingRun.Watch"/> takes it.</summary>
+    public Func<IReadOnlyDictionary<string, double>>? Norms { get; init; }
 
     /// <summary>Updates made, in all phases.</summary>
     public long Step => position.Step;
@@ -34,6 +38,7 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
         var training = options.Training;
         var optimizer = training.MakeOptimizer(phase.Parameters);
         optimizers.Add(optimizer);
+        adapter = phase.Adapter?.Set;
         var loop = new TrainingLoop(optimizer, phase.Schedule, training.LoopOptions(phase.LastStep))
         {
             Position = position,
@@ -55,7 +60,8 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
     /// <returns>False when it was stopped.</returns>
     public bool Run(TrainingLoop loop, EncodedData data, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
     {
-        var step = new DenoisingStep(options, family, streams, data.Batches(sampler, () => true));
+        run.Watch(Validation.Of(options, family, data, adapter), loop.Position.Step, Norms);
+        var step = new DenoisingStep(options, family, streams, data.Batches(sampler, () => true), adapter);
         var finished = loop.Run(step.Score, _ => after(loop, step.Drawn!), run, cancellation);
         (position, drawn) = (loop.Position, step.Drawn ?? drawn);
         return finished;

@@ -43,6 +43,9 @@ internal sealed class PivotalParts : IDisposable
     public TrainedParameters OfAll => TrainedParameters.Of(Adapter, options.Training.ParameterRates, Tokens,
         options.Inversion.TuningLearningRate > 0 ? new ParameterGroup(options.Inversion.TuningLearningRate, options.Inversion.WeightDecay) : new ParameterGroup(0));
 
+    /// <summary>How far both have gone.</summary>
+    public IReadOnlyDictionary<string, double> Norms() => BlockNorms.Of(Adapter).Concat(BlockNorms.Of(Tokens)).ToDictionary();
+
     /// <summary>Writes the adapter, with the words as a bundle or without.</summary>
     public void Write(string path, IDiffusionFamily family, long step, bool withTokens) =>
         AdapterWriter.Write(path, Adapter, AdapterFacts.Of(options, options.Adapter, options.Save, family, step, withTokens ? Tokens.Tokens : []));

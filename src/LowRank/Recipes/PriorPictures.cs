@@ -33,7 +33,7 @@ internal static class PriorPictures
         var note = NoteOf(options, prior, family);
         var claimed = IsClaimed(prior, note);
         if (Missing(prior) is not { Count: > 0 } missing) return;
-        TrainingData.Read(options.Data, family.DefaultSize, cancellation);   // what is wrong with them shows before an hour of drawing
+        TrainingData.Read(options.Data, family.DefaultSize, options.Validation.Share, cancellation);   // what is wrong with them shows before an hour of drawing
         Directory.CreateDirectory(prior.Folder);
         if (!claimed) WholeFile.Write(Path.Combine(prior.Folder, NoteName), System.Text.Encoding.UTF8.GetBytes(RecipeFile.Write(note)));
         var attached = adapter?.Attached == true;

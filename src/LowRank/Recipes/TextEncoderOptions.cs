@@ -1,6 +1,7 @@
 using System.Globalization;
 using LowRank.Adapters;
 using LowRank.Diffusion;
+using LowRank.Training;
 
 namespace LowRank.Recipes;
 
@@ -46,10 +47,11 @@ public sealed record TextEncoderOptions
 /// <summary>How a run uses its text encoders.</summary>
 /// <param name="Prompts">How captions are encoded.</param>
 /// <param name="AreTrained">Whether their results change from step to step.</param>
-internal sealed record TextUse(PromptOptions Prompts, bool AreTrained)
+/// <param name="Teacher">A text that is needed beside the captions, for the teacher; null for none.</param>
+internal sealed record TextUse(PromptOptions Prompts, bool AreTrained, string? Teacher)
 {
     /// <summary>As the recipe says.</summary>
-    public static TextUse Of(IRunOptions options) => new(PromptsOf(options.Training.ClipSkip), options.TextEncodersLearn);
+    public static TextUse Of(IRunOptions options) => new(PromptsOf(options.Training.ClipSkip), options.TextEncodersLearn, options.Loss.TeacherWeight > 0 && options.Loss.TeacherCaption != LossOptions.SameCaption ? options.Loss.TeacherCaption : null);
 
     /// <summary>Clip skip as trainers and web UIs count it, 1 for the last layer.</summary>
     public static PromptOptions PromptsOf(int clipSkip) => new() { SkippedLayers = clipSkip - 1 };

@@ -64,11 +64,12 @@ public static class TrainFull
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
         WholeParts.SetCheckpointing(options, family, streams);
+        run.Watch(Validation.Of(options, family, encoded, weights: Weights), loop.Position.Step);
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => true));
         var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));
 
         // write
-        var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
+        var sheet = finished ? previews.WriteBeforeAfter(run.Folder, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
         return run.Result(finished, loop.Position.Step, watch.Elapsed, sheet, previews.Prompts);
     }

@@ -44,6 +44,9 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>Pictures made while training.</summary>
     public PreviewOptions Preview { get; init; } = new();
 
+    /// <summary>How pictures that are not trained on are measured.</summary>
+    public ValidationOptions Validation { get; init; } = new();
+
     /// <summary>How the model is written.</summary>
     public ModelSaveOptions Save { get; init; } = new();
 

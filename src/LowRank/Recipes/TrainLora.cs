@@ -70,11 +70,12 @@ public static class TrainLora
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
         TrainedParts.SetCheckpointing(options, family, adapter, streams);
-        var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => TrainedParts.TextLearns(options, loop.Position.Step)));
+        run.Watch(Validation.Of(options, family, encoded, adapter, Weights), loop.Position.Step, () => BlockNorms.Of(adapter));
+        var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => TrainedParts.TextLearns(options, loop.Position.Step)), adapter);
         var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));
 
         // write
-        var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
+        var sheet = finished ? previews.WriteBeforeAfter(run.Folder, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
         return run.Result(finished, loop.Position.Step, watch.Elapsed, sheet, previews.Prompts);
     }
@@ -90,10 +91,10 @@ public static class TrainLora
 }
 
 /// <summary>The lines that matter: a batch, noise, timesteps, and how far the prediction is off.</summary>
-internal sealed class DenoisingStep(IRunOptions options, IDiffusionFamily family, RandomStreams streams, Func<EncodedBatch> next)
+internal sealed class DenoisingStep(IRunOptions options, IDiffusionFamily family, RandomStreams streams, Func<EncodedBatch> next, AdapterSet? adapter = null)
 {
     private readonly StepNoise noise = new(options.Noise, options.Noise.ScheduleFor(family.Schedule), streams);
-    private readonly DenoisingLoss loss = options.Loss.Make(options.Noise.ScheduleFor(family.Schedule), family.PredictionType, family.Predict);
+    private readonly DenoisingLoss loss = options.Loss.Make(options.Noise.ScheduleFor(family.Schedule), family.PredictionType, family.Predict, adapter);
 
     /// <summary>Where the data stood after the last batch; null before the first.</summary>
     public SamplerState? Drawn { get; private set; }
@@ -108,6 +109,7 @@ internal sealed class DenoisingStep(IRunOptions options, IDiffusionFamily family
         {
             Perturbation = drawn.Perturbation,
             Beside = batch.Beside,
+            TeacherConditioning = batch.Teacher,
             Masks = batch.Masks,
             Weights = options.Loss.ItemWeights([.. batch.Sets.Select(set => set.LossWeight)], [.. batch.Sets.Select(set => set.Prior)]),
         });

@@ -49,6 +49,9 @@ public sealed record TrainLoraOptions : IRunOptions
     /// <summary>Pictures made while training.</summary>
     public PreviewOptions Preview { get; init; } = new();
 
+    /// <summary>How pictures that are not trained on are measured.</summary>
+    public ValidationOptions Validation { get; init; } = new();
+
     /// <summary>How the adapter is written.</summary>
     public SaveOptions Save { get; init; } = new();
 
@@ -73,8 +76,8 @@ public sealed record TrainLoraOptions : IRunOptions
 
     private IEnumerable<string> Preservation()
     {
-        if (Method != TrainingMethod.Dreambooth || Prior is not null || Data.Any(set => set.Prior)) yield break;
-        yield return "method: dreambooth; needs something that preserves the class: [prior] with prompt and folder draws pictures of it, a [[data]] table with prior = true holds them; without either take lora";
+        if (Method != TrainingMethod.Dreambooth || Prior is not null || Loss.TeacherWeight > 0 || Data.Any(set => set.Prior)) yield break;
+        yield return "method: dreambooth; needs something that preserves the class: [prior] with prompt and folder draws pictures of it, a [[data]] table with prior = true holds them, and loss.teacher_weight does without; or take lora";
     }
 
     int IRunOptions.TotalSteps => Training.Steps;

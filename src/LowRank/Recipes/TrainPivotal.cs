@@ -54,13 +54,13 @@ public static class TrainPivotal
         captioned.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, parts.Adapter, run);
         var before = previews.Draw(strength: 0, cancellation);
-        using var phases = new PhasedTraining(options, run, streams, family, RunOptions.MakeSampler(options, data, streams));
+        using var phases = new PhasedTraining(options, run, streams, family, RunOptions.MakeSampler(options, data, streams)) { Norms = parts.Norms };
 
         // invert, tune
         var finished = run.Guard(() => Invert() && Tune());
 
         // write
-        var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
+        var sheet = finished ? previews.WriteBeforeAfter(run.Folder, before, cancellation) : null;
         run.End(finished, phases.Step, watch.Elapsed);
         var result = run.Result(finished, phases.Step, watch.Elapsed, sheet, previews.Prompts);
         return finished ? result with { Embeddings = parts.WriteEachAlone(run.Folder, family, phases.Step) } : result;

@@ -60,6 +60,9 @@ public sealed record TrainPivotalOptions : IRunOptions
     /// <summary>Pictures made while training.</summary>
     public PreviewOptions Preview { get; init; } = new();
 
+    /// <summary>How pictures that are not trained on are measured.</summary>
+    public ValidationOptions Validation { get; init; } = new();
+
     /// <summary>How the adapter is written.</summary>
     public SaveOptions Save { get; init; } = new();
 

@@ -61,11 +61,12 @@ public static class TrainTextualInversion
         var loop = new TrainingLoop(optimizer, schedule, training.LoopOptions(training.Steps));
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
+        run.Watch(Validation.Of(options, family, encoded), loop.Position.Step, () => BlockNorms.Of(tokens));
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => true));
         var finished = run.Guard(() => loop.Run(step.Score, Between, run, cancellation));
 
         // write
-        var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
+        var sheet = finished ? previews.WriteBeforeAfter(run.Folder, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
         var files = finished ? TokenTraining.WriteEach(run.Folder, tokens, options.Embeddings, AdapterFacts.OfRun(options, family, loop.Position.Step)) : [];
         return run.Result(finished, loop.Position.Step, watch.Elapsed, sheet, previews.Prompts) with { Embeddings = files };

@@ -49,6 +49,9 @@ public sealed record TrainTextualInversionOptions : IRunOptions
     /// <summary>Pictures made while training.</summary>
     public PreviewOptions Preview { get; init; } = new();
 
+    /// <summary>How pictures that are not trained on are measured.</summary>
+    public ValidationOptions Validation { get; init; } = new();
+
     /// <summary>How they are written.</summary>
     public EmbeddingSaveOptions Embeddings { get; init; } = new();
 

@@ -11,6 +11,9 @@ internal readonly record struct MicroBatchLoss(Tensor Loss, IReadOnlyList<float>
 {
     /// <summary>Each picture with its timestep and its error before any weight; for those who watch the run. Null where nothing is said of them.</summary>
     public IReadOnlyList<PictureUse>? Uses { get; init; }
+
+    /// <summary>The teacher's part of the loss; null where there is none.</summary>
+    public float? TeacherLoss { get; init; }
 }
 
 /// <summary>What some trainings give beside latents, conditioning and noise. Nothing set: the plain case. The tensors stay the caller's.</summary>
@@ -27,6 +30,9 @@ internal sealed record BatchExtras
 
     /// <summary>(B, 2, h, w) float32: masks by <see cref="LossMask.Area"/> and by <see cref="LossMask.Corner"/>. Null for none.</summary>
     public Tensor? Masks { get; init; }
+
+    /// <summary>What the teacher is asked with, for B items; null: with the conditioning of the loss.</summary>
+    public Conditioning? TeacherConditioning { get; init; }
 
     /// <summary>How much each item counts; null: all 1.</summary>
     public IReadOnlyList<float>? Weights { get; init; }
@@ -58,6 +64,9 @@ internal sealed class DenoisingLoss(
     /// <summary>What masks do.</summary>
     public MaskRule Masking { get; init; } = new(UnmaskedWeight: 0, NormalizeArea: false, Temperature: 0);
 
+    /// <summary>Adds a term to every item, which no other weight changes; null for none.</summary>
+    public Teacher? Teacher { get; init; }
+
     /// <summary>The loss of one micro-batch.</summary>
     /// <param name="latents">(B, C, h, w) float32, scaled, on the denoiser's device.</param>
     /// <param name="conditioning">For B items, on the denoiser's device.</param>
@@ -72,15 +81,18 @@ internal sealed class DenoisingLoss(
         var weights = new float[timesteps.Length];
         for (var item = 0; item < weights.Length; item++) weights[item] = weighting.Weight((WeightSchedule ?? schedule).Snr(timesteps[item]), type);
         var seen = extras?.Beside is { } beside ? cat([noisy, beside.to(latents.device)], 1) : noisy;
-        var prediction = predict(seen, tensor(timesteps.ToArray(), ScalarType.Float32, latents.device), conditioning).to(ScalarType.Float32);
+        var at = tensor(timesteps.ToArray(), ScalarType.Float32, latents.device);
+        var prediction = predict(seen, at, conditioning).to(ScalarType.Float32);
         var elements = Elements(prediction, target, timesteps, extras?.Masks?.to(latents.device));
         var errors = elements.mean([1, 2, 3]);   // (B)
         var own = extras?.Weights is { } given ? errors * tensor(given.ToArray(), device: latents.device) : errors;
         var weighted = own * tensor(weights, device: latents.device);
+        var taught = Teacher?.Terms(predict, seen, at, extras?.TeacherConditioning ?? conditioning, extras?.TeacherConditioning is null ? prediction : null);   // (B)
+        if (taught is not null) weighted += taught;
         var values = stack([weighted.detach(), errors.detach()]).cpu().data<float>().ToArray();   // (2, B): one wait for the device
         var uses = new PictureUse[weights.Length];
         for (var item = 0; item < uses.Length; item++) uses[item] = new PictureUse(items[item], timesteps[item], values[weights.Length + item]);
-        return new MicroBatchLoss(weighted.mean().MoveToOuterDisposeScope(), values[..weights.Length], items) { Uses = uses };
+        return new MicroBatchLoss(weighted.mean().MoveToOuterDisposeScope(), values[..weights.Length], items) { Uses = uses, TeacherLoss = taught?.detach().mean().item<float>() };
     }
 
     private Tensor Elements(Tensor prediction, Tensor target, ReadOnlySpan<long> timesteps, Tensor? masks)

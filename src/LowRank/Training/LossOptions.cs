@@ -1,4 +1,5 @@
 using System.Globalization;
+using LowRank.Adapters;
 using LowRank.Diffusion;
 using static TorchSharp.torch;
 
@@ -46,6 +47,18 @@ public sealed record LossOptions
     /// <summary>How losses of prior pictures and of the others come together.</summary>
     public PriorRule PriorRule { get; init; } = PriorRule.PerSample;
 
+    /// <summary>Adds this times the mean squared difference from what the base predicts for the same noisy picture: preservation without prior pictures. 0 is off.</summary>
+    public double TeacherWeight { get; init; }
+
+    /// <summary>
+    /// What the base, and the adapted model for that difference, are asked with: <c>same</c> for each picture's caption, any other text in place of all captions
+    /// (another pass with gradient; the class in plain words, or nothing).
+    /// </summary>
+    public string TeacherCaption { get; init; } = SameCaption;
+
+    /// <summary>What <see cref="TeacherCaption"/> says for the pictures' own captions.</summary>
+    internal const string SameCaption = "same";
+
     /// <summary>What counts of a picture where its mask is black, 0 to 1. Above 0 the model still learns that there is a surrounding.</summary>
     public double UnmaskedWeight { get; init; } = 0.1;
 
@@ -71,6 +84,8 @@ public sealed record LossOptions
         Check(P2K is > 0 and < double.PositiveInfinity, $"p2_k: {P2K}; must be a number above 0");
         Check(VPredLikeLoss is >= 0 and < double.PositiveInfinity, $"v_pred_like_loss: {VPredLikeLoss}; must be 0 (off) or more");
         Check(PriorLossWeight is > 0 and < double.PositiveInfinity, $"prior_loss_weight: {PriorLossWeight}; must be a number above 0");
+        Check(TeacherWeight is >= 0 and < double.PositiveInfinity, $"teacher_weight: {TeacherWeight}; must be 0 (off) or more");
+        Check(TeacherWeight > 0 || TeacherCaption == SameCaption, $"teacher_caption: {TeacherCaption}; does nothing without teacher_weight");
         Check(UnmaskedWeight is >= 0 and <= 1, $"unmasked_weight: {UnmaskedWeight}; must be from 0 to 1");
         Check(MaskTemperature is >= 0 and < double.PositiveInfinity, $"mask_temperature: {MaskTemperature}; must be 0 (off) or more");
 
@@ -120,9 +135,10 @@ public sealed record LossOptions
     /// <param name="schedule">The noise that is trained with.</param>
     /// <param name="type">What the denoiser predicts.</param>
     /// <param name="predict">The denoiser.</param>
+    /// <param name="adapter">Taken off to ask the teacher; null where there is nothing to take off, and no teacher.</param>
     /// <param name="weightSchedule">Whose signal-to-noise ratios weigh the timesteps, where not <paramref name="schedule"/>'s.</param>
-    internal DenoisingLoss Make(NoiseSchedule schedule, PredictionType type, Func<Tensor, Tensor, Conditioning, Tensor> predict, NoiseSchedule? weightSchedule = null) =>
-        new(schedule, type, Weighting, predict) { Error = new ElementLoss(Type, HuberSchedule, HuberC, HuberScale), WeightSchedule = weightSchedule, Masking = new MaskRule(UnmaskedWeight, NormalizeMaskedAreaLoss, MaskTemperature) };
+    internal DenoisingLoss Make(NoiseSchedule schedule, PredictionType type, Func<Tensor, Tensor, Conditioning, Tensor> predict, AdapterSet? adapter = null, NoiseSchedule? weightSchedule = null) =>
+        new(schedule, type, Weighting, predict) { Error = new ElementLoss(Type, HuberSchedule, HuberC, HuberScale), WeightSchedule = weightSchedule, Masking = new MaskRule(UnmaskedWeight, NormalizeMaskedAreaLoss, MaskTemperature), Teacher = adapter is null || TeacherWeight == 0 ? null : new Teacher(adapter, TeacherWeight) };
 }
 
 /// <summary>What is made of the difference d between prediction and target.</summary>

@@ -10,6 +10,7 @@ internal sealed class RunRecorder : IProgress<TrainingEvent>, IDisposable
     private readonly IProgress<TrainingEvent>? listener;
     private readonly TensorBoardLog tensorBoard;
     private readonly List<StepFinished> steps = [];
+    private readonly HashSet<long> measured = [];
 
     /// <summary>Records a run.</summary>
     /// <param name="folder">Its folder.</param>
@@ -21,10 +22,12 @@ internal sealed class RunRecorder : IProgress<TrainingEvent>, IDisposable
         if (resumeFrom is { } step)
         {
             folder.RewindEvents(step);
-            steps.AddRange(folder.ReadEvents().OfType<StepFinished>());
+            var old = folder.ReadEvents();
+            steps.AddRange(old.OfType<StepFinished>());
+            measured.UnionWith(old.OfType<HeldOutMeasured>().Select(item => item.Step));
         }
         tensorBoard = new TensorBoardLog(folder.TensorBoard);
-        foreach (var old in steps) tensorBoard.GoOnFrom(old);
+        foreach (var made in steps) tensorBoard.GoOnFrom(made);
     }
 
     /// <inheritdoc/>
@@ -37,12 +40,22 @@ internal sealed class RunRecorder : IProgress<TrainingEvent>, IDisposable
                 steps.Add(step);
                 tensorBoard.Add(step);
                 break;
+            case HeldOutMeasured held:
+                measured.Add(held.Step);
+                tensorBoard.Add(held);
+                break;
+            case NormsMeasured norms:
+                tensorBoard.Add(norms);
+                break;
             case RunSaved saved:
                 tensorBoard.AddPictures(PictureDifficulty.Of([.. steps.SelectMany(step => step.Uses)]), saved.Step);
                 break;
         }
         listener?.Report(value);
     }
+
+    /// <summary>Whether held-out pictures were measured after so many updates, now or before the run was resumed.</summary>
+    public bool HasMeasured(long step) => measured.Contains(step);
 
     /// <summary>Writes the plot of the steps so far; nothing when there is none.</summary>
     public void WriteLossPlot()

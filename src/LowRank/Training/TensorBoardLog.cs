@@ -4,8 +4,8 @@ using TorchSharp;
 namespace LowRank.Training;
 
 /// <summary>
-/// What can be watched of a run, for TensorBoard: loss, loss/smoothed, learning_rate, gradient_norm; the error by range of timesteps; the hardest
-/// pictures as a text. A resumed run adds a second event file, which TensorBoard joins.
+/// What can be watched of a run, for TensorBoard: loss, loss/smoothed, loss/teacher where there is one, learning_rate, gradient_norm; the error by range of timesteps; the loss
+/// on held-out pictures; norms; the hardest pictures as a text. A resumed run adds a second event file, which TensorBoard joins.
 /// </summary>
 internal sealed class TensorBoardLog(string folder) : IDisposable
 {
@@ -19,6 +19,7 @@ internal sealed class TensorBoardLog(string folder) : IDisposable
         var at = checked((int)step.Step);
         writer.add_scalar("loss", (float)step.Loss, at);
         writer.add_scalar("loss/smoothed", (float)step.SmoothedLoss, at);
+        if (step.TeacherLoss is { } taught) writer.add_scalar("loss/teacher", (float)taught, at);
         writer.add_scalar("learning_rate", (float)step.LearningRate, at);
         writer.add_scalar("gradient_norm", (float)step.GradientNorm, at);
         foreach (var (bin, error) in bins.Add(step.Uses)) writer.add_scalar("error_by_timestep/" + TimestepBins.Name(bin), (float)error, at);
@@ -26,6 +27,20 @@ internal sealed class TensorBoardLog(string folder) : IDisposable
 
     /// <summary>Takes in a step that an earlier part of the run wrote already, so that averages go on.</summary>
     public void GoOnFrom(StepFinished step) => bins.Add(step.Uses);
+
+    /// <summary>Adds a measure of held-out pictures: held_out/loss, and held_out/timestep_500 for each timestep.</summary>
+    public void Add(HeldOutMeasured measured)
+    {
+        var at = checked((int)measured.Step);
+        writer.add_scalar("held_out/loss", (float)measured.Loss, at);
+        foreach (var (timestep, loss) in measured.Timesteps.Zip(measured.Losses)) writer.add_scalar(string.Create(CultureInfo.InvariantCulture, $"held_out/timestep_{timestep:D3}"), (float)loss, at);
+    }
+
+    /// <summary>Adds norms: norm/unet.down_blocks.0 and so on.</summary>
+    public void Add(NormsMeasured measured)
+    {
+        foreach (var (name, norm) in measured.Norms) writer.add_scalar("norm/" + name, (float)norm, checked((int)measured.Step));
+    }
 
     /// <summary>Writes which pictures are the hardest so far.</summary>
     public void AddPictures(IReadOnlyList<PictureDifficulty> pictures, long step)

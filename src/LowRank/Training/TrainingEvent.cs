@@ -12,6 +12,8 @@ namespace LowRank.Training;
 [JsonDerivedType(typeof(PriorDrawn), "prior")]
 [JsonDerivedType(typeof(PictureEncoded), "encoded")]
 [JsonDerivedType(typeof(StepFinished), "step")]
+[JsonDerivedType(typeof(HeldOutMeasured), "held_out")]
+[JsonDerivedType(typeof(NormsMeasured), "norms")]
 [JsonDerivedType(typeof(PreviewWritten), "preview")]
 [JsonDerivedType(typeof(RunSaved), "saved")]
 [JsonDerivedType(typeof(RunWarning), "warning")]
@@ -86,6 +88,10 @@ public sealed class StepFinished : TrainingEvent
     /// <summary>Mean over the micro-batches of the step.</summary>
     public required double Loss { get; init; }
 
+    /// <summary>The part of <see cref="Loss"/> that <c>loss.teacher_weight</c> adds; null where that is off.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public double? TeacherLoss { get; init; }
+
     /// <summary>Exponential average over about the last 50 steps, corrected for its start.</summary>
     public required double SmoothedLoss { get; init; }
 
@@ -143,6 +149,10 @@ public sealed class RunWarning : TrainingEvent
 
     /// <summary>One paragraph: what, where, what to try.</summary>
     public string Text { get; }
+
+    /// <summary>Whether it is about a caption: there may be one for every picture.</summary>
+    [JsonInclude, JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    internal bool OfCaption { get; init; }
 }
 
 /// <summary>The run made all its steps and wrote its result.</summary>

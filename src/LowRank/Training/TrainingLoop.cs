@@ -29,6 +29,9 @@ internal sealed record StepResult(IReadOnlyList<double> Losses, double GradientN
 {
     /// <summary>Every picture of the step; empty where the loss says nothing of them.</summary>
     public IReadOnlyList<PictureUse> Uses { get; init; } = [];
+
+    /// <summary>The teacher's part of the loss, mean over the micro-batches; null where there is none.</summary>
+    public double? TeacherLoss { get; init; }
 }
 
 /// <summary>
@@ -106,6 +109,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
                 Seconds = watch.Elapsed.TotalSeconds,
                 MemoryBytes = Environment.WorkingSet,
                 Uses = result.Uses,
+                TeacherLoss = result.TeacherLoss,
             });
             between(Position.Step);
         }
@@ -119,6 +123,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
         using var scope = NewDisposeScope();
         var scale = options.LossScale is { } rule ? Position.Scale ?? new LossScale(rule.First) : (LossScale?)null;
         var (losses, items, broken, uses) = (new List<double>(), new List<string>(), new List<string>(), new List<PictureUse>());
+        double? taught = null;
         for (var micro = 0; micro < options.Accumulation; micro++)
         {
             using var inner = NewDisposeScope();   // a graph is freed before the next one is built
@@ -127,6 +132,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
             losses.Add(scored.Loss.item<float>());
             items.AddRange(scored.Items);
             uses.AddRange(scored.Uses ?? []);
+            if (scored.TeacherLoss is { } part) taught = (taught ?? 0) + (double)part / options.Accumulation;
             broken.AddRange(scored.Items.Where((_, item) => !float.IsFinite(scored.PerItem[item])));
         }
         if (scale is { } factor) Parameters.ScaleGradients(1 / factor.Factor);
@@ -148,7 +154,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
         Parameters.ClearGradients();
         average?.Update(Position.Step + 1);
         Position = new LoopPosition(Position.Step + 1, after, AverageDecay * Position.LossAverage + (1 - AverageDecay) * losses.Average(), scale?.After(options.LossScale!));
-        return new StepResult(losses, norm, rates, norms) { Uses = uses };
+        return new StepResult(losses, norm, rates, norms) { Uses = uses, TeacherLoss = taught };
     }
 
     /// <summary>Other values in a tensor for a while. Does nothing where there are none.</summary>

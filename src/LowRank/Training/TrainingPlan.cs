@@ -46,9 +46,11 @@ public sealed class TrainingPlan
     public required double SecondsPerStep { get; init; }
 
     /// <summary>Prior pictures that the base has to draw first.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public int PriorsToDraw { get; init; }
 
     /// <summary>About how long that takes, from the same forward pass.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public double SecondsToDraw { get; init; }
 
     /// <summary>The run folder.</summary>

@@ -43,7 +43,7 @@ public class BatchLoaderTests
     public void All_samples_for_the_cache_come_once_and_then_the_end()
     {
         using var folder = new DataFolder().Picture("a.png", 64, 64, "a").Picture("same.png", 64, 64, "b").Picture("c.png", 90, 40, "c", seed: 2);
-        var data = TrainingData.Read([folder.Options with { Flip = true }], 64, TestContext.Current.CancellationToken);
+        var data = TrainingData.Read([folder.Options with { Flip = true }], 64, heldOutShare: 0, TestContext.Current.CancellationToken);
         var samples = data.FixedSamples();
         Assert.Equal(4, samples.Count);   // two different pictures, each also mirrored
         var queue = new Queue<PlannedBatch>(samples.GroupBy(sample => sample.Placement.Size).Select(group => new PlannedBatch([.. group], null)));
@@ -51,7 +51,7 @@ public class BatchLoaderTests
         Assert.Equal(2, loader.Next()!.Samples.Count);
         Assert.Equal(2, loader.Next()!.Samples.Count);
         Assert.Null(loader.Next());
-        var random = TrainingData.Read([folder.Options with { Crop = CropMode.Random }], 64, TestContext.Current.CancellationToken);
+        var random = TrainingData.Read([folder.Options with { Crop = CropMode.Random }], 64, heldOutShare: 0, TestContext.Current.CancellationToken);
         Assert.Equal("pictures that are cut at random cannot be encoded ahead", Assert.Throws<InvalidOperationException>(() => random.FixedSamples()).Message);
     }
 

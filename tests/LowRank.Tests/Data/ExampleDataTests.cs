@@ -1,17 +1,45 @@
 using LowRank.Data;
 using LowRank.Images;
+using LowRank.Recipes;
 using LowRank.Testing;
 
 namespace LowRank.Tests.Data;
 
 public class ExampleDataTests
 {
-    [Fact]
-    public void Every_picture_of_the_example_is_whole_and_captioned()
+    [Theory]
+    [InlineData("tango", 20)]
+    [InlineData("inpainting", 193)]
+    public void Every_picture_of_the_examples_is_whole_and_captioned(string example, int pictures)
     {
-        var options = new DataSetOptions { Folder = Path.Combine(Repository.Root, "examples", "tango", "pictures") };
+        var options = new DataSetOptions { Folder = Folder(example) };
         var report = ImageFolder.Read(options, nativeResolution: 64, TestContext.Current.CancellationToken).Report;
-        Assert.Equal((20, 20, 0, 0), (report.Pictures, report.Captions, report.Skipped.Count, report.Warnings.Count));
-        Assert.Equal([new BucketReport(new PixelSize(64, 64), 20)], report.Buckets);
+        Assert.Equal((pictures, pictures, 0, 0), (report.Pictures, report.Captions, report.Skipped.Count, report.Warnings.Count));
+        Assert.Equal([new BucketReport(new PixelSize(64, 64), pictures)], report.Buckets);
     }
+
+    /// <summary>What docs/methods.md says of the pictures that the inpainting model is tried on.</summary>
+    [Fact]
+    public void The_inpainting_example_has_none_of_the_pictures_of_the_other() =>
+        Assert.Empty(Directory.GetFiles(Folder("tango"), "*.png").Select(File.ReadAllBytes).Select(Convert.ToHexString).Intersect(Directory.GetFiles(Folder("inpainting"), "*.png").Select(File.ReadAllBytes).Select(Convert.ToHexString)));
+
+    [Fact]
+    public void Every_recipe_of_the_examples_is_read()
+    {
+        var recipes = Directory.GetFiles(Path.Combine(Repository.Root, "examples"), "*.toml", SearchOption.AllDirectories);
+        Assert.NotEmpty(recipes);
+        foreach (var recipe in recipes)
+        {
+            IRunOptions options = TrainingMethods.Of(recipe) switch
+            {
+                TrainingMethod.Lora => TrainLoraOptions.Read(recipe),
+                TrainingMethod.TextualInversion => TrainTextualInversionOptions.Read(recipe),
+                TrainingMethod.Pivotal => TrainPivotalOptions.Read(recipe),
+                _ => TrainFullOptions.Read(recipe),
+            };
+            Assert.All(options.Data, set => Assert.True(Directory.Exists(set.Folder), $"{recipe}: {set.Folder}"));
+        }
+    }
+
+    private static string Folder(string example) => Path.Combine(Repository.Root, "examples", example, "pictures");
 }

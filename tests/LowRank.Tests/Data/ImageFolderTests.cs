@@ -186,7 +186,7 @@ public class ImageFolderTests
     {
         using var empty = new DataFolder();
         var options = new[] { new DataSetOptions { Folder = "gone" }, empty.Options };
-        var message = empty.Hide(Assert.Throws<DatasetException>(() => TrainingData.Read(options, 64, TestContext.Current.CancellationToken)).Message);
+        var message = empty.Hide(Assert.Throws<DatasetException>(() => TrainingData.Read(options, 64, heldOutShare: 0, TestContext.Current.CancellationToken)).Message);
         Assert.Equal($"no such folder of pictures: gone\n  looked for  {Path.GetFullPath("gone")}\n  try         a folder that exists; a recipe's data folders are relative to the recipe file\nno pictures in FOLDER\n  looked for  .jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif .svg in it and one level down\n  try         another folder, or put pictures into this one", message);
     }
 }

@@ -21,5 +21,5 @@ public sealed class PictureNamesTests
             Names(folder.Options with { Folder = Path.Combine(folder.FullName, "cats", "young") }, folder.Options with { Folder = Path.Combine(folder.FullName, "cats", "old") }));
     }
 
-    private static IEnumerable<string> Names(params DataSetOptions[] sets) => TrainingData.Read(sets, 64, TestContext.Current.CancellationToken).Images.Select(image => image.Name);
+    private static IEnumerable<string> Names(params DataSetOptions[] sets) => TrainingData.Read(sets, 64, heldOutShare: 0, TestContext.Current.CancellationToken).Images.Select(image => image.Name);
 }

@@ -82,5 +82,5 @@ public sealed class PriorPicturesTests : IDisposable
     }
 
     private TrainingData Read(int repeats) =>
-        TrainingData.Read([pictures.Options with { Repeats = repeats, Caption = "x" }, priors.Options with { Prior = true, Caption = "y" }], 64, TestContext.Current.CancellationToken);
+        TrainingData.Read([pictures.Options with { Repeats = repeats, Caption = "x" }, priors.Options with { Prior = true, Caption = "y" }], 64, heldOutShare: 0, TestContext.Current.CancellationToken);
 }

@@ -64,7 +64,7 @@ internal static partial class RecipePage
             if (parts.Length > 1 && parts[0] != "data" && !values.ContainsKey(parts[0])) values[parts[0]] = [];
             (parts.Length == 1 ? own : parts[0] == "data" ? second : values[parts[0]])[parts[^1]] = value;
         }
-        if (section == "data" && own.GetValueOrDefault("prior") == "true") second["repeats"] = "2";   // prior pictures need others beside them
+        if (section == "data" && (own.GetValueOrDefault("prior") == "true" || own.GetValueOrDefault("held_out") == "true")) second["repeats"] = "2";   // such pictures need others beside them
         return string.Join('\n', values.Select(item => Table(Header(item.Key), item.Value) + (item.Key == "data" && second.Count > 1 ? Table(Header("data"), second) : "")));
 
         static string Table(string header, Dictionary<string, string> values) => header + string.Join('\n', values.Select(pair => $"{pair.Key} = {pair.Value}")) + "\n";

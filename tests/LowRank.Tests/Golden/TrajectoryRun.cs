@@ -108,16 +108,22 @@ internal sealed class TrajectoryRun : IDisposable
         });
     }
 
-    /// <summary>Mean over batches of the unweighted loss at a timestep, without gradients.</summary>
-    public double HeldOutLoss(long timestep, int batches, long seed)
+    /// <summary>The measure of held-out pictures as a recipe makes it: every item of the case's batches is a picture.</summary>
+    public HeldOutMeasured HeldOut(IReadOnlyList<int> timesteps, int batches, long seed)
     {
         using var scope = NewDisposeScope();
-        using var quiet = no_grad();
-        var loss = new DenoisingLoss(noiseSchedule, noiseSchedule.PredictionType, LossWeighting.None, Predict);
-        long[] timesteps = [.. Enumerable.Repeat(timestep, items)];
-        string[] names = [.. timesteps.Select(_ => "held out")];
-        return Enumerable.Range(0, batches).Average(b => loss.Of(Formula.Noise($"latents.{b}", latentShape, seed), conditioning.For(b, seed),
-            Formula.Noise($"noise.{b}", latentShape, seed), timesteps, names).Loss.item<float>());
+        var loss = new HeldOutLoss(noiseSchedule, noiseSchedule.PredictionType, Predict, [.. timesteps.Select(timestep => (long)timestep)]);
+        var pictures = new List<(string, IReadOnlyList<float>)>();
+        for (var b = 0; b < batches; b++)
+        {
+            var (latents, noise, states) = (Formula.Noise($"latents.{b}", latentShape, seed), Formula.Noise($"noise.{b}", latentShape, seed), conditioning.For(b, seed));
+            for (var item = 0; item < items; item++)
+            {
+                var one = new Conditioning { Hidden = states.Hidden.narrow(0, item, 1) };
+                pictures.Add(($"{b}.{item}", loss.Of(new HeldOutPicture(latents.narrow(0, item, 1), one, noise.narrow(0, item, 1)))));
+            }
+        }
+        return HeldOutMeasured.Of(Loop.Position.Step, timesteps, pictures);
     }
 
     /// <summary>Puts the adapter and the optimizer where the reference stood after some of its steps.</summary>
@@ -265,7 +271,7 @@ internal sealed class TrajectoryRun : IDisposable
     private DenoisingLoss BuildLoss(JsonElement json)
     {
         var weightSchedule = GoldenTraining.Text(json, "snr_table") == "original" ? Schedule(zeroSnr: false) : null;
-        return GoldenTraining.Loss(json, "type").Make(noiseSchedule, noiseSchedule.PredictionType, Predict, weightSchedule);
+        return GoldenTraining.Loss(json, "type").Make(noiseSchedule, noiseSchedule.PredictionType, Predict, weightSchedule: weightSchedule);
     }
 
     /// <summary>The rectangles of the case as they are cached: by area, and by top left pixel.</summary>

@@ -106,24 +106,23 @@ public class TrajectoryTests
         }
     }
 
-    private static double[] HeldOut(GoldenCase golden, TrajectoryRun run)
+    private static HeldOutMeasured? HeldOut(GoldenCase golden, TrajectoryRun run)
     {
-        if (GoldenTraining.Section(golden.Json.GetProperty("config"), "validation") is not { ValueKind: JsonValueKind.Object } asked) return [];
+        if (GoldenTraining.Section(golden.Json.GetProperty("config"), "validation") is not { ValueKind: JsonValueKind.Object } asked) return null;
         GoldenTraining.RequireKnown(asked, "timesteps", "batches", "seed");
-        var (batches, seed) = (asked.GetProperty("batches").GetInt32(), asked.GetProperty("seed").GetInt64());
-        return [.. asked.GetProperty("timesteps").EnumerateArray().Select(timestep => run.HeldOutLoss(timestep.GetInt64(), batches, seed))];
+        return run.HeldOut([.. asked.GetProperty("timesteps").EnumerateArray().Select(timestep => timestep.GetInt32())], asked.GetProperty("batches").GetInt32(), asked.GetProperty("seed").GetInt64());
     }
 
-    private static void AssertHeldOut(GoldenCase golden, double[] before, double[] after)
+    private static void AssertHeldOut(GoldenCase golden, HeldOutMeasured? before, HeldOutMeasured? after)
     {
-        if (before.Length == 0) return;
+        if (before is null || after is null) return;
         var stored = golden.Json.GetProperty("validation");
         foreach (var (name, actual) in new[] { ("before", before), ("after", after) })
         {
             var expected = Numbers(stored.GetProperty(name).GetProperty("per_timestep"));
-            Assert.Equal(expected.Length, actual.Length);
-            for (var i = 0; i < expected.Length; i++) Near(golden, "losses", expected[i], actual[i], $"held-out loss {name} at timestep number {i}");
-            Near(golden, "losses", stored.GetProperty(name).GetProperty("mean").GetDouble(), actual.Average(), $"mean held-out loss {name}");
+            Assert.Equal(expected.Length, actual.Losses.Count);
+            for (var i = 0; i < expected.Length; i++) Near(golden, "losses", expected[i], actual.Losses[i], $"held-out loss {name} at timestep number {i}");
+            Near(golden, "losses", stored.GetProperty(name).GetProperty("mean").GetDouble(), actual.Loss, $"mean held-out loss {name}");
         }
     }
 

@@ -128,7 +128,7 @@ public sealed class DrawnPriorTests : IDisposable
 
     [Fact]
     public void Dreambooth_without_anything_that_preserves_the_class_is_refused() => Assert.Equal(
-        "1 problem in the options\n\nmethod  dreambooth; needs something that preserves the class: [prior] with prompt and folder draws pictures of it, a [[data]] table with prior = true holds them; without either take lora",
+        "1 problem in the options\n\nmethod  dreambooth; needs something that preserves the class: [prior] with prompt and folder draws pictures of it, a [[data]] table with prior = true holds them, and loss.teacher_weight does without; or take lora",
         Assert.Throws<OptionsException>(() => TinyRun.Train(Options with { Prior = null })).Message);
 
     [Fact]

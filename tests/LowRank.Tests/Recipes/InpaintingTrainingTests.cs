@@ -54,7 +54,7 @@ public sealed class InpaintingTrainingTests : IDisposable
         using var streams = new RandomStreams(3);
         using var same = new RandomStreams(3);
         var options = Options with { Inpainting = new InpaintingOptions { Holes = source }, Data = [Options.Data[0] with { Crop = crop, Mask = MaskSource.Sidecar, Resolution = 48, Buckets = false }] };
-        var data = TrainingData.Read(options.Data, 64, TestContext.Current.CancellationToken);
+        var data = TrainingData.Read(options.Data, 64, heldOutShare: 0, TestContext.Current.CancellationToken);
         var events = new Training.Listener();
         using var cache = new LatentCache(null, events);
         using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options), events) { Holes = HoleMaking.Of(options, streams) };
@@ -121,7 +121,7 @@ public sealed class InpaintingTrainingTests : IDisposable
             using var family = FamilyDetector.Open(Model);
             using var streams = new RandomStreams(3);
             var options = Options with { Inpainting = inpainting };
-            var data = TrainingData.Read(options.Data, 64, TestContext.Current.CancellationToken);
+            var data = TrainingData.Read(options.Data, 64, heldOutShare: 0, TestContext.Current.CancellationToken);
             var events = new Training.Listener();
             using var cache = new LatentCache(null, events);
             using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options), events) { Holes = HoleMaking.Of(options, streams) };
@@ -160,7 +160,7 @@ public sealed class InpaintingTrainingTests : IDisposable
         using var family = FamilyDetector.Open(Model);
         using var streams = new RandomStreams(3);
         var options = Options with { Inpainting = new InpaintingOptions { Holes = HoleSource.Masks }, Data = [Options.Data[0] with { Mask = MaskSource.Sidecar }, Options.Data[0] with { Caption = "without" }] };
-        var data = TrainingData.Read(options.Data, 64, TestContext.Current.CancellationToken);
+        var data = TrainingData.Read(options.Data, 64, heldOutShare: 0, TestContext.Current.CancellationToken);
         var events = new Training.Listener();
         using var cache = new LatentCache(null, events);
         using var encoded = new EncodedData(family, data, cache, ModelIdentity.Of(options), TextUse.Of(options), events) { Holes = HoleMaking.Of(options, streams) };
@@ -185,7 +185,7 @@ public sealed class InpaintingTrainingTests : IDisposable
     {
         using var family = FamilyDetector.Open(Model);
         var options = Options with { Inpainting = new InpaintingOptions { Holes = masks ? HoleSource.Masks : HoleSource.Random }, Data = [Options.Data[0] with { Mask = masks ? MaskSource.Sidecar : MaskSource.None }] };
-        var data = TrainingData.Read(options.Data, 64, TestContext.Current.CancellationToken);
+        var data = TrainingData.Read(options.Data, 64, heldOutShare: 0, TestContext.Current.CancellationToken);
         var holes = PreviewHoles.Of(options, family, data, ["a cat, in the city, photo", "something else"])!;
         var cat = ImageFile.Read(run.Path("pictures", "b.png")).Pixels;
         var shown = holes.Shown[0].Pixels;
@@ -239,12 +239,14 @@ public sealed class InpaintingTrainingTests : IDisposable
         Assert.True(TrainTextualInversion.Run(inversion, cancellation: TestContext.Current.CancellationToken).Finished);
     }
 
-    [Fact]
-    public void A_widened_model_learns_to_see_holes_and_is_the_base_of_adapters()
+    [Theory]
+    [InlineData("sd1")]
+    [InlineData("sdxl")]
+    public void A_widened_model_learns_to_see_holes_and_is_the_base_of_adapters(string name)
     {
         var options = new TrainFullOptions
         {
-            Model = TinyRun.Model,
+            Model = Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines", name),
             Output = run.Path("model-run"),
             Data = Options.Data,
             Inpainting = new InpaintingOptions { Widen = true, FullHoles = 0 },

@@ -2,6 +2,7 @@ using LowRank.Images;
 using LowRank.Recipes;
 using LowRank.Tests.Documents;
 using LowRank.Tests.Images;
+using LowRank.Training;
 
 namespace LowRank.Tests.Recipes;
 
@@ -13,6 +14,7 @@ public sealed class OptionEffectTests : IDisposable
 {
     private const string Adafactor = "training.optimizer='adafactor'", Constant = "training.schedule='constant'", Prodigy = "training.optimizer='prodigy'", One = "training.learning_rate=1", D0 = "training.d0=0.001";
     private const string Average = "training.ema_decay=0.9", Power = "training.ema_warmup='power'", Rates = "training.rates=[{pattern = '**.to_q', learning_rate = 0.001}]";
+    private const string Share = "validation.share=0.2";
     private static readonly string[] Drawn = ["prior.prompt='a cat'", "prior.folder='{0}/../class'", "prior.count=2", "prior.steps=1"];
     private const string Override = "adapter.overrides=[{pattern = '**.to_q', rank = 1}]";
 
@@ -54,6 +56,7 @@ public sealed class OptionEffectTests : IDisposable
         ("data.prior", "true", ["data=[{folder='{0}/../pictures', repeats=2}, {folder='{0}/../pictures'}]"]),
         ("data.mask", "\"sidecar\"", []),
         ("data.mask_folder", "'{0}/../masks-2'", ["data[0].mask='folder'", "data[0].mask_folder='{0}/../masks'"]),
+        ("data.held_out", "true", ["data=[{folder='{0}/../held-out'}, {folder='{0}/../pictures'}]"]),
         ("data.loss_weight", "0.1", ["training.optimizer='sgd'"]),
         ("prior.prompt", "\"a dog\"", Drawn),
         ("prior.count", "3", Drawn),
@@ -156,6 +159,8 @@ public sealed class OptionEffectTests : IDisposable
         ("loss.scale_v_pred_loss_like_noise_pred", "true", [PredictsV]),
         ("loss.v_pred_like_loss", "0.5", [PredictsV]),
         ("loss.prior_loss_weight", "0.1", ["data=[{folder='{0}/../pictures'}, {folder='{0}/../pictures', caption='dog', prior=true}]", "training.optimizer='sgd'"]),
+        ("loss.teacher_weight", "100", []),
+        ("loss.teacher_caption", "\"a cat\"", ["loss.teacher_weight=100"]),
         ("loss.unmasked_weight", "0.5", ["data[0].mask='sidecar'"]),
         ("loss.normalize_masked_area_loss", "true", ["data[0].mask='sidecar'", "training.optimizer='sgd'"]),
         ("loss.mask_temperature", "2", ["data[0].mask='sidecar'"]),
@@ -182,6 +187,10 @@ public sealed class OptionEffectTests : IDisposable
         ("preview.sampler", "\"euler\"", ["preview.prompts=['a dog']"]),
         ("preview.steps", "3", ["preview.prompts=['a dog']"]),
         ("preview.guidance", "1", ["preview.prompts=['a dog']"]),
+        ("validation.share", "0.2", []),
+        ("validation.every", "3", [Share]),
+        ("validation.timesteps", "[20, 980]", [Share]),
+        ("validation.seed", "1", [Share]),
         ("save.format", "\"peft\"", []),
         ("save.precision", "\"fp32\"", []),
         ("save.ema", "false", [Average]),
@@ -210,6 +219,8 @@ public sealed class OptionEffectTests : IDisposable
     public OptionEffectTests()
     {
         File.Copy(run.Path("pictures", "a.png"), run.Path("pictures", "3_a garden", "d.png"));
+        File.WriteAllBytes(run.Path("held-out", "e.png"), Samples.Png(64, 64, seed: 9));
+        File.WriteAllText(run.Path("held-out", "e.txt"), "a tree");
         foreach (var picture in Directory.GetFiles(run.Pictures, "*.png", SearchOption.AllDirectories))
         {
             var size = ImageFile.ReadHeader(File.ReadAllBytes(picture)).Size;
@@ -280,6 +291,7 @@ public sealed class OptionEffectTests : IDisposable
         {
             var path = Path.GetRelativePath(output, file).Replace('\\', '/');
             if (path.StartsWith("tensorboard/", StringComparison.Ordinal)) return "tensorboard";
+            if (path == "events.jsonl") return string.Join('\n', RunFolder.Open(output).ReadEvents().OfType<HeldOutMeasured>().Select(measured => $"held out, {measured.Step}: {string.Join(' ', measured.Timesteps)}, {measured.Loss:R}"));
             if (path.EndsWith(".safetensors", StringComparison.Ordinal) && !path.StartsWith("state/", StringComparison.Ordinal) && !path.Contains("cache", StringComparison.Ordinal) && !path.Contains("elsewhere", StringComparison.Ordinal)) return $"{path}: {string.Join('\n', TinyRun.Tensors(file).Select(tensor => $"{tensor.Key} {tensor.Value}"))}";
             return Path.GetExtension(path) == ".png" && path != "loss.png" ? $"{path}: {Convert.ToHexString(File.ReadAllBytes(file))}" : path;
         })];
