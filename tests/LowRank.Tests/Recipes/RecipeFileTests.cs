@@ -72,7 +72,7 @@ public sealed class RecipeFileTests : IDisposable
 
             modle            unknown key; did you mean model?
             output           the number 3 where a text in quotes is expected
-            method           "magic" is none of lora, textual-inversion, pivotal
+            method           "magic" is none of lora, textual-inversion, pivotal, full, dreambooth
             data[0].repeats  the text "two" where a whole number is expected
             training.stpes   unknown key; did you mean training.steps?
             training.steps   the number 2.5 where a whole number is expected
