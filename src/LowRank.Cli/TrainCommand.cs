@@ -10,7 +10,7 @@ internal static class TrainCommand
 {
     public static Command Create(Screen screen)
     {
-        var recipe = new Argument<string>("RECIPE") { Description = "A recipe file (.toml); examples/tango/recipe.toml is one to start from." };
+        var recipe = new Argument<string>("RECIPE") { Description = "A recipe file (.toml); lora recipes has some to start from." };
         var settings = new Option<string[]>("--set", "-s") { HelpName = "KEY=VALUE", Description = "Override a key of the recipe: --set training.steps=500. May be repeated." };
         var output = new Option<string?>("--output", "-o") { HelpName = "FOLDER", Description = "Run folder, in place of the recipe's." };
         var resume = new Option<bool>("--resume") { Description = "Go on with the run in the output folder from its last saved state." };
