@@ -3,7 +3,6 @@ using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Training;
-using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 

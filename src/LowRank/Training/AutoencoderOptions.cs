@@ -1,5 +1,4 @@
 using System.Globalization;
-using LowRank.Foundation;
 
 namespace LowRank.Training;
 
