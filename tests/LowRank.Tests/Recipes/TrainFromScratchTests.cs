@@ -1,7 +1,6 @@
 using LowRank.Data;
 using LowRank.Foundation;
 using LowRank.Recipes;
-using LowRank.Testing;
 using LowRank.Text;
 using LowRank.Training;
 
