@@ -49,6 +49,18 @@ internal static class ImageGrid
         return new RgbImage(sheetSize, sheet.WriteToMemory<byte>());
     }
 
+    /// <summary>A picture of the bottom row of a sheet.</summary>
+    /// <param name="sheet">As <see cref="Sheet"/> made it, with or without words.</param>
+    /// <param name="size">Of a picture in it, zoom included.</param>
+    /// <param name="fromEnd">1 for the last of the row, 2 for the one before.</param>
+    public static RgbImage CutFromEnd(RgbImage sheet, PixelSize size, int fromEnd)
+    {
+        var (left, top) = (sheet.Size.Width - fromEnd * (size.Width + Gap), sheet.Size.Height - size.Height - Gap);
+        var pixels = new byte[3 * size.Pixels];
+        for (var row = 0; row < size.Height; row++) sheet.Pixels.AsSpan(3 * ((top + row) * sheet.Size.Width + left), 3 * size.Width).CopyTo(pixels.AsSpan(3 * row * size.Width));
+        return new RgbImage(size, pixels);
+    }
+
     private static Image Cell(Parts parts, RgbImage picture, int zoom)
     {
         var image = parts.Keep(Image.NewFromMemory(picture.Pixels, picture.Size.Width, picture.Size.Height, 3, Enums.BandFormat.Uchar));

@@ -137,7 +137,7 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         {
             var caption = Captions.Plain(image.Caption, image.Options.CaptionRules);
             if (!told.Add(caption) || family.CutText(caption) is not { } cut) continue;
-            events.Report(new RunWarning($"a caption is longer than the model's {family.PromptLength} tokens; cut away: {cut}; of {image.Path}"));
+            events.Report(new RunWarning($"a caption is longer than the model's {family.PromptLength} tokens; cut away: {cut}; of {image.Path}") { OfCaption = true });
         }
     }
 

@@ -20,15 +20,18 @@ internal sealed record TrainingPhase(TrainedParameters Parameters, LearningRateS
 internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, RandomStreams streams, IDiffusionFamily family, BatchSampler sampler) : IDisposable
 {
     private readonly List<IOptimizer> optimizers = [];
+    private readonly List<MovingAverage> averages = [];
     private LoopPosition position;
     private SamplerState? drawn;
-    private readonly List<MovingAverage> averages = [];
     private AdapterSet? adapter;
     private TrainingLoop? running;
     private bool restored;
 
     /// <summary>Whether the moving average of the phase with an adapter, where one is kept, is what is written and drawn with.</summary>
     public bool OutputsAverage { get; init; }
+
+    /// <summary>What is measured now and then of what is trained, as <see cref="TrainingRun.Watch"/> takes it.</summary>
+    public Func<IReadOnlyDictionary<string, double>>? Norms { get; init; }
 
     /// <summary>Updates made, in all phases.</summary>
     public long Step => position.Step;
@@ -65,7 +68,7 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
     /// <returns>False when it was stopped.</returns>
     public bool Run(TrainingLoop loop, EncodedData data, Func<bool> textLearns, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
     {
-        run.Watch(Validation.Of(options, family, data, adapter, UseForOutput), loop.Position.Step);
+        run.Watch(Validation.Of(options, family, data, adapter, UseForOutput), loop.Position.Step, Norms);
         var step = new DenoisingStep(options, family, streams, data.Batches(sampler, textLearns), adapter);
         var finished = loop.Run(step.Score, _ => after(loop, step.Drawn!), run, cancellation);
         (position, drawn) = (loop.Position, step.Drawn ?? drawn);

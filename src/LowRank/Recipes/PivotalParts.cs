@@ -49,6 +49,9 @@ internal sealed class PivotalParts : IDisposable
     /// <summary>Whether gradients go back into the text encoders after so many updates of the run.</summary>
     public bool TextLearns(long step) => options.Inversion.TuningLearningRate > 0 || TrainedParts.TextLearns(options, step - options.Inversion.Steps);
 
+    /// <summary>How far both have gone.</summary>
+    public IReadOnlyDictionary<string, double> Norms() => BlockNorms.Of(Adapter).Concat(BlockNorms.Of(Tokens)).ToDictionary();
+
     /// <summary>Writes the adapter, with the words as a bundle or without.</summary>
     public void Write(string path, IDiffusionFamily family, long step, bool withTokens) =>
         AdapterWriter.Write(path, Adapter, AdapterFacts.Of(options, options.Adapter, options.Save, family, step, withTokens ? Tokens.Tokens : []));

@@ -9,8 +9,16 @@ using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
+/// <summary>What shows how a training goes.</summary>
+internal interface IPreviews
+{
+    /// <summary>What is drawn now as the preview of a step, and what a run shows of all its previews.</summary>
+    /// <returns>False when there is nothing to draw, or drawing was stopped.</returns>
+    bool Write(RunFolder folder, long step, CancellationToken cancellation);
+}
+
 /// <summary>Pictures of the same prompts and seeds, before, while and after training.</summary>
-internal sealed class Previews
+internal sealed class Previews : IPreviews
 {
     private const int SheetSide = 128;   // pictures of small models are drawn this large
 
@@ -18,6 +26,7 @@ internal sealed class Previews
     private readonly IDiffusionFamily family;
     private readonly AdapterSet? adapter;
     private readonly PreviewHoles? holes;
+    private IReadOnlyList<RgbImage>? start;
 
     public Previews(IRunOptions options, IDiffusionFamily family, TrainingData data, AdapterSet? adapter, IProgress<TrainingEvent> events)
     {
@@ -65,17 +74,34 @@ internal sealed class Previews
             SetAdapter(1, dropout);
             foreach (var part in Unused()) family.Release(part);   // training has no use for them; they are loaded again when asked for
         }
+        if (strength == 0) start = pictures;
         return pictures;
     }
 
-    /// <summary>A sheet of what the adapter draws now.</summary>
-    /// <returns>False when there is nothing to draw, or drawing was stopped.</returns>
-    public bool Write(string path, CancellationToken cancellation) => WriteSheet(path, [], cancellation);
+    /// <inheritdoc/>
+    public bool Write(RunFolder folder, long step, CancellationToken cancellation)
+    {
+        if (Now(cancellation) is not { } now) return false;
+        WriteStep(folder, step, now);
+        return true;
+    }
 
-    /// <summary>The base's pictures above those of the adapter.</summary>
+    /// <summary>The base's pictures above those of the adapter; where previews are drawn while training, these are the last of them.</summary>
     /// <returns>The path; null when there is nothing to draw, or drawing was stopped.</returns>
-    public string? WriteBeforeAfter(string path, IReadOnlyList<RgbImage> before, CancellationToken cancellation) =>
-        WriteSheet(path, before, cancellation) ? path : null;
+    public string? WriteBeforeAfter(RunFolder folder, IReadOnlyList<RgbImage> before, CancellationToken cancellation)
+    {
+        if (Now(cancellation) is not { } now) return null;
+        WriteSheet(folder.BeforeAfter, [("before", before), ("after", now)]);
+        if (options.Preview.Every > 0) WriteStep(folder, options.TotalSteps, now);
+        return folder.BeforeAfter;
+    }
+
+    private void WriteStep(RunFolder folder, long step, IReadOnlyList<RgbImage> now)
+    {
+        if (start is not null && !File.Exists(folder.Preview(0))) WriteSheet(folder.Preview(0), [("before", start)]);
+        WriteSheet(folder.Preview(step), [("now", now)]);
+        PreviewSheet.Write(folder, Prompts, new PixelSize(now[0].Size.Width * ZoomOf(now), now[0].Size.Height * ZoomOf(now)));
+    }
 
     private void SetAdapter(double strength, Generator? dropout)
     {
@@ -97,25 +123,28 @@ internal sealed class Previews
     /// <summary>What training does not need: the autoencoder, and text encoders, unless they learn.</summary>
     private IEnumerable<string> Unused() => !options.TextEncodersLearn ? family.ComponentNames.Skip(1).Append("vae") : ["vae"];
 
-    /// <summary>A stop while drawing is none of the run's: the step is made, and the loop will see it too.</summary>
-    private bool WriteSheet(string path, IReadOnlyList<RgbImage> before, CancellationToken cancellation)
+    /// <summary>What is drawn now. A stop while drawing is none of the run's: the step is made, and the loop will see it too.</summary>
+    private IReadOnlyList<RgbImage>? Now(CancellationToken cancellation)
     {
-        if (Prompts.Count == 0) return false;
+        if (Prompts.Count == 0) return null;
         try
         {
             using var weights = Weights?.Invoke();
-            var now = Draw(strength: 1, cancellation);
-            var zoom = Math.Max(1, SheetSide / now[0].Size.Width);
-            List<(string Label, IReadOnlyList<RgbImage> Pictures)> rows = before.Count > 0 ? [("before", before), ("after", now)] : [("now", now)];
-            if (holes is not null) rows.Insert(0, ("given", holes.Shown));
-            var sheet = ImageGrid.Sheet([.. rows.Select(row => row.Pictures)], Prompts, rows.Count > 1 ? [.. rows.Select(row => row.Label)] : [], zoom);
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-            ImageFile.WritePng(path, sheet);
-            return true;
+            return Draw(strength: 1, cancellation);
         }
         catch (OperationCanceledException)
         {
-            return false;
+            return null;
         }
     }
+
+    private void WriteSheet(string path, List<(string Label, IReadOnlyList<RgbImage> Pictures)> rows)
+    {
+        if (holes is not null) rows.Insert(0, ("given", holes.Shown));
+        var sheet = ImageGrid.Sheet([.. rows.Select(row => row.Pictures)], Prompts, rows.Count > 1 ? [.. rows.Select(row => row.Label)] : [], ZoomOf(rows[^1].Pictures));
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        ImageFile.WritePng(path, sheet, PreviewSheet.Texts(Prompts));
+    }
+
+    private static int ZoomOf(IReadOnlyList<RgbImage> pictures) => Math.Max(1, SheetSide / pictures[0].Size.Width);
 }

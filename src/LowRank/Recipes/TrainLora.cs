@@ -70,12 +70,12 @@ public static class TrainLora
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
         TrainedParts.SetCheckpointing(options, family, TrainedParts.PartsOf(adapter), streams);
-        run.Watch(Validation.Of(options, family, encoded, adapter, Weights), loop.Position.Step);
+        run.Watch(Validation.Of(options, family, encoded, adapter, Weights), loop.Position.Step, () => BlockNorms.Of(adapter));
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => TrainedParts.TextLearns(options, loop.Position.Step)), adapter);
         var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));
 
         // write
-        var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
+        var sheet = finished ? previews.WriteBeforeAfter(run.Folder, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
         return run.Result(finished, loop.Position.Step, watch.Elapsed, sheet, previews.Prompts);
     }

@@ -56,7 +56,7 @@ public static class TrainPivotal
         captioned.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, parts.Adapter, run);
         var before = previews.Draw(strength: 0, cancellation);
-        using var phases = new PhasedTraining(options, run, streams, family, RunOptions.MakeSampler(options, data, streams)) { OutputsAverage = options.Save.Ema };
+        using var phases = new PhasedTraining(options, run, streams, family, RunOptions.MakeSampler(options, data, streams)) { OutputsAverage = options.Save.Ema, Norms = parts.Norms };
         (begun, previews.Weights) = (phases, Weights);
         TrainedParts.SetCheckpointing(options, family, family.ComponentNames, streams);
 
@@ -64,7 +64,7 @@ public static class TrainPivotal
         var finished = run.Guard(() => Invert() && Tune());
 
         // write
-        var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
+        var sheet = finished ? previews.WriteBeforeAfter(run.Folder, before, cancellation) : null;
         run.End(finished, phases.Step, watch.Elapsed);
         var result = run.Result(finished, phases.Step, watch.Elapsed, sheet, previews.Prompts);
         using var weights = Weights();

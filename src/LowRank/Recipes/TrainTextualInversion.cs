@@ -67,12 +67,12 @@ public static class TrainTextualInversion
         TrainedParts.SetCheckpointing(options, family, family.ComponentNames, streams);
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
-        run.Watch(Validation.Of(options, family, encoded, weights: Weights), loop.Position.Step);
+        run.Watch(Validation.Of(options, family, encoded, weights: Weights), loop.Position.Step, () => BlockNorms.Of(tokens));
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => true));
         var finished = run.Guard(() => loop.Run(step.Score, Between, run, cancellation));
 
         // write
-        var sheet = finished ? previews.WriteBeforeAfter(run.Folder.BeforeAfter, before, cancellation) : null;
+        var sheet = finished ? previews.WriteBeforeAfter(run.Folder, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
         using var output = Weights();
         var files = finished ? TokenTraining.WriteEach(run.Folder, tokens, options.Embeddings, AdapterFacts.OfRun(options, family, loop.Position.Step)) : [];

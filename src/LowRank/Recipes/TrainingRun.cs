@@ -10,6 +10,7 @@ namespace LowRank.Recipes;
 /// </summary>
 internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
 {
+    private const int NormsOfARun = 50;
     private const int KeptStates = 2;   // the newest, and the one before in case the newest is not wanted
 
     private readonly IRunOptions options;
@@ -21,6 +22,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     private Action<string, long> writeResult = (_, _) => throw new InvalidOperationException("the run has not begun");
     private (TrainingLoop Loop, IReadOnlyDictionary<string, byte[]> Streams, SamplerState Data)? reached;
     private Validation? validation;
+    private Func<IReadOnlyDictionary<string, double>>? norms;
     private bool keep;
 
     private TrainingRun(IRunOptions options, IProgress<TrainingEvent>? listener, bool resume, RunFolder folder)
@@ -76,12 +78,13 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         Reach(loop, streams, old.Data);
     }
 
-    /// <summary>Measures held-out pictures from now on: at once where it is due and the log has no measure of this step, then after updates.</summary>
+    /// <summary>Measures from now on: held-out pictures at once where it is due and the log has no measure of this step, then after updates; norms after updates.</summary>
     /// <param name="held">Null for none.</param>
     /// <param name="step">Updates made.</param>
-    public void Watch(Validation? held, long step)
+    /// <param name="length">How far what is trained has gone, by block (<see cref="NormsMeasured"/>); null where that cannot be told cheaply.</param>
+    public void Watch(Validation? held, long step, Func<IReadOnlyDictionary<string, double>>? length = null)
     {
-        validation = held;
+        (validation, norms) = (held, length);
         Measure(step);
     }
 
@@ -108,14 +111,17 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     }
 
     /// <summary>After every update: notes it, measures, saves and draws previews where the options say so.</summary>
-    public void AfterStep(TrainingLoop loop, RandomStreams streams, SamplerState data, Previews previews, CancellationToken cancellation)
+    public void AfterStep(TrainingLoop loop, RandomStreams streams, SamplerState data, IPreviews previews, CancellationToken cancellation)
     {
         var (made, training, last) = (loop.Position.Step, options.Training, loop.Position.Step == options.TotalSteps);
         Reach(loop, streams, data);
         Measure(made);
+        if (norms is not null && (made % Math.Max(1, options.TotalSteps / NormsOfARun) == 0 || last)) Report(new NormsMeasured(made, norms()));
         if (training.SaveEvery > 0 && made % training.SaveEvery == 0 || last) Save();
         if (options.Preview.Every == 0 || made % options.Preview.Every != 0 || last) return;
-        if (previews.Write(Folder.Preview(made), cancellation)) Report(new PreviewWritten(made, Folder.Preview(made)));
+        if (!previews.Write(Folder, made, cancellation)) return;
+        Report(new PreviewWritten(made, Folder.Preview(made)));
+        RunReport.Write(Folder);
     }
 
     /// <summary>Runs a loop; where it fails, what it reached is kept first.</summary>

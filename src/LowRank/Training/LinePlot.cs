@@ -30,11 +30,11 @@ internal static class LinePlot
         var svg = new StringBuilder();
         svg.Append(CultureInfo.InvariantCulture, $"<figure class=\"plot\"><svg viewBox=\"0 0 {Width} {Height}\" role=\"img\" aria-label=\"{WebUtility.HtmlEncode(title)}\" font-family=\"system-ui, sans-serif\" font-size=\"11\" fill=\"var(--faint)\">");
         svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{Left}\" y=\"15\" font-size=\"13\" fill=\"var(--ink)\">{WebUtility.HtmlEncode(title)}</text>");
-        foreach (var value in Ticks(low, high, 4))
+        foreach (var value in Ticks(low, high, 6))
         {
             svg.Append(CultureInfo.InvariantCulture, $"<path d=\"M{Left} {Y(value):0.0}H{Width - Right}\" stroke=\"var(--line)\"/><text x=\"{Left - 6}\" y=\"{Y(value) + 4:0.0}\" text-anchor=\"end\">{Short(value)}</text>");
         }
-        foreach (var place in Ticks(at[0], at[^1], 6)) svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{X(place):0.0}\" y=\"{Height - Bottom + 15}\" text-anchor=\"middle\">{Short(place)}</text>");
+        foreach (var place in Ticks(at[0], at[^1], 8)) svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{X(place):0.0}\" y=\"{Height - Bottom + 15}\" text-anchor=\"middle\">{Short(place)}</text>");
         svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{Width - Right}\" y=\"{Height - 6}\" text-anchor=\"end\">{WebUtility.HtmlEncode(axis)}</text>");
         var plain = lines.Where(line => !line.Faint).ToList();
         foreach (var line in lines.OrderByDescending(line => line.Faint)) svg.Append(Path(line, ColourOf(line), at, X, Y));
@@ -62,7 +62,7 @@ internal static class LinePlot
     {
         var power = Math.Pow(10, Math.Floor(Math.Log10((high - low) / about)));
         var step = power * new[] { 1.0, 2, 5, 10 }.First(factor => power * factor * about >= (high - low) * 0.999);
-        for (var tick = Math.Ceiling(low / step - 1e-6); tick * step <= high + step * 1e-6; tick++) yield return tick * step;
+        for (var tick = Math.Ceiling(low / step - 1e-6); tick * step <= high + step * 1e-6; tick++) yield return tick * step + 0.0;   // no minus before a zero
     }
 
     private static (double Low, double High) Spread(double low, double high)

@@ -63,6 +63,13 @@ public sealed class RunFolder
     /// <summary>The preview sheet made after a step: previews/step-000200.png.</summary>
     public string Preview(long step) => File(System.IO.Path.Combine("previews", $"step-{Number(step)}.png"));
 
+    /// <summary>All previews on one sheet, prompts across and steps down; grows while the run goes on.</summary>
+    public string PreviewSheet => File("previews.png");
+
+    /// <summary>Steps of the previews, first one first.</summary>
+    internal IReadOnlyList<long> PreviewSteps() => !Directory.Exists(File("previews")) ? [] :
+        [.. Directory.GetFiles(File("previews"), "step-*.png").Select(StepOf).OfType<long>().Order()];
+
     /// <summary>A fresh folder for a new run; made where it does not exist.</summary>
     /// <param name="path">The folder. It may exist and hold other files, but no run.</param>
     /// <param name="neededBytes">Estimate of everything that the run will write, so that a full disk shows now.</param>
@@ -131,7 +138,9 @@ public sealed class RunFolder
         {
             StepFinished finished => finished.Step <= step,
             PreviewWritten preview => preview.Step <= step,
+            ReconstructionMeasured measured => measured.Step <= step,
             HeldOutMeasured measured => measured.Step <= step,
+            NormsMeasured norms => norms.Step <= step,
             RunSaved saved => saved.Step <= step,
             _ => true,
         });

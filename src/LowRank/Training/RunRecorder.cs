@@ -44,6 +44,9 @@ internal sealed class RunRecorder : IProgress<TrainingEvent>, IDisposable
                 measured.Add(held.Step);
                 tensorBoard.Add(held);
                 break;
+            case NormsMeasured norms:
+                tensorBoard.Add(norms);
+                break;
             case RunSaved saved:
                 tensorBoard.AddPictures(PictureDifficulty.Of([.. steps.SelectMany(step => step.Uses)]), saved.Step);
                 break;

@@ -17,7 +17,7 @@ public static class RunReport
         @media (prefers-color-scheme: dark) { :root { --ink: #e6e6e3; --paper: #17191b; --faint: #9aa0a6; --line: #33373b; --main: #f0883e; --raw: #4f7394;
           --hue-0: #f0883e; --hue-1: #6cb0f0; --hue-2: #7ccf75; --hue-3: #c792ea; --hue-4: #e5c15a; --hue-5: #5fd0c8; --hue-6: #f07178; --hue-7: #a9b7c6; } }
         * { box-sizing: border-box }
-        body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 76rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word }
+        body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 80rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word }
         h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem } .state, figcaption, .faint { color: var(--faint) } p { max-width: 48rem }
         table { border-collapse: collapse } td, th { padding: .15rem 1.2rem .15rem 0; vertical-align: top; text-align: left; font-weight: normal } th, .facts td:first-child { color: var(--faint) }
         td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } .wide { overflow-x: auto } details { margin: .5rem 0 } summary { cursor: pointer }
@@ -25,6 +25,7 @@ public static class RunReport
         pre { background: color-mix(in srgb, var(--line) 35%, transparent); padding: 1rem; overflow-x: auto; font-size: .85rem; margin: .5rem 0 }
         .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem 1.5rem } .plot { margin: 0 }
         .legend { display: flex; flex-wrap: wrap; gap: 0 1rem; font-size: .8rem; padding-left: 10% } .legend span::before { content: ""; display: inline-block; width: 1rem; height: .2rem; margin-right: .35rem; vertical-align: middle; background: var(--own) }
+        .bar span { display: inline-block; height: .6rem; background: var(--raw) } @media (max-width: 40rem) { .bar { display: none } td, th { padding-right: .8rem } }
         .warning { border-left: 3px solid var(--main); padding-left: .8rem }
         """;
 
@@ -48,12 +49,13 @@ public static class RunReport
         page.Append(CultureInfo.InvariantCulture, $"<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{Text(name)}: a LowRank run</title>\n<style>\n{Style}\n</style></head>\n<body>\n");
         page.Append(CultureInfo.InvariantCulture, $"<h1>{Text(name)}</h1>\n<p class=\"state\">{Text(State(events))}</p>\n");
         Warnings(page, events);
-        Picture(page, run.BeforeAfter, "Same prompts and seeds without and with the adapter.");
-        Facts(page, started.Plan, steps);
-        Section(page, "How it went", ReportPlots.Of(steps));
+        var measured = events.OfType<ReconstructionMeasured>().ToList();
+        Picture(page, run.BeforeAfter, measured.Count > 0 ? "Pictures, and what the autoencoder brings back of them." : "Same prompts and seeds before and after.");
+        Facts(page, started.Plan, steps, ReportPlots.HeldOutFact(events), measured);
+        Section(page, "How it went", ReportPlots.Of(events));
         Section(page, "Pictures with the highest loss", ReportPlots.HardestPictures(steps));
         Previews(page, events, run);
-        Section(page, "Data", $"<pre>{Text(string.Join('\n', started.Plan.Data.Lines()))}</pre>");
+        Section(page, "Data", ReportData.Of(started.Plan.Data, [.. events.OfType<RunWarning>().Where(warning => warning.OfCaption).Select(warning => warning.Text).Distinct()]));
         if (File.Exists(run.Recipe)) Section(page, "Recipe, every default written out", $"<pre>{Text(File.ReadAllText(run.Recipe).Trim())}</pre>");
         page.Append("</body>\n</html>\n");
         return page.ToString();
@@ -68,10 +70,10 @@ public static class RunReport
 
     private static void Warnings(StringBuilder page, IReadOnlyList<TrainingEvent> events)
     {
-        foreach (var text in events.OfType<RunWarning>().Select(warning => warning.Text).Distinct()) page.Append(CultureInfo.InvariantCulture, $"<p class=\"warning\">{Text(text)}</p>\n");
+        foreach (var text in events.OfType<RunWarning>().Where(warning => !warning.OfCaption).Select(warning => warning.Text).Distinct()) page.Append(CultureInfo.InvariantCulture, $"<p class=\"warning\">{Text(text)}</p>\n");
     }
 
-    private static void Facts(StringBuilder page, TrainingPlan plan, List<StepFinished> steps)
+    private static void Facts(StringBuilder page, TrainingPlan plan, List<StepFinished> steps, FormattableString? heldOut, List<ReconstructionMeasured> measured)
     {
         var rows = new List<(string, FormattableString)>
         {
@@ -85,7 +87,9 @@ public static class RunReport
             rows.Add(("time", $"{steps.Select(step => step.Seconds).Order().ElementAt(steps.Count / 2):0.###} s a step (median)"));
             rows.Add(("memory", $"{steps.Max(step => step.MemoryBytes) / 1e9:0.00} GB at most"));
         }
-        Section(page, "What was trained", $"<table>{string.Concat(rows.Select(row => $"<tr><td>{row.Item1}</td><td>{Text(row.Item2.ToString(CultureInfo.InvariantCulture))}</td></tr>"))}</table>");
+        if (measured.Count > 0) rows.Add(("reconstruction", $"{measured[0].Psnr:0.0} dB before, {measured[^1].Psnr:0.0} dB now; PSNR, mean of {measured[^1].Pictures} pictures"));
+        if (heldOut is not null) rows.Insert(Math.Min(4, rows.Count), ("held-out loss", heldOut));
+        Section(page, "What was trained", $"<table class=\"facts\">{string.Concat(rows.Select(row => $"<tr><td>{row.Item1}</td><td>{Text(row.Item2.ToString(CultureInfo.InvariantCulture))}</td></tr>"))}</table>");
     }
 
     private static void Previews(StringBuilder page, IReadOnlyList<TrainingEvent> events, RunFolder run)
@@ -93,7 +97,8 @@ public static class RunReport
         var previews = events.OfType<PreviewWritten>().DistinctBy(preview => preview.Step).Where(preview => File.Exists(run.Preview(preview.Step))).ToList();
         if (previews.Count == 0) return;
         page.Append("<h2>Previews</h2>\n");
-        foreach (var preview in previews) Picture(page, run.Preview(preview.Step), string.Create(CultureInfo.InvariantCulture, $"After step {preview.Step}."));
+        if (File.Exists(run.PreviewSheet)) Picture(page, run.PreviewSheet, "The same prompts and seeds as the run went on, first before training. In full size they lie in previews/.");
+        else foreach (var preview in previews) Picture(page, run.Preview(preview.Step), string.Create(CultureInfo.InvariantCulture, $"After step {preview.Step}."));
     }
 
     private static void Picture(StringBuilder page, string path, string caption)

@@ -4,8 +4,8 @@ using TorchSharp;
 namespace LowRank.Training;
 
 /// <summary>
-/// What can be watched of a run, for TensorBoard: loss, loss/smoothed, loss/teacher where there is one, learning_rate, gradient_norm; the error by range of timesteps; the hardest
-/// pictures as a text. A resumed run adds a second event file, which TensorBoard joins.
+/// What can be watched of a run, for TensorBoard: loss, loss/smoothed, loss/teacher where there is one, learning_rate, gradient_norm; the error by range of timesteps; the loss
+/// on held-out pictures; norms; the hardest pictures as a text. A resumed run adds a second event file, which TensorBoard joins.
 /// </summary>
 internal sealed class TensorBoardLog(string folder) : IDisposable
 {
@@ -34,6 +34,12 @@ internal sealed class TensorBoardLog(string folder) : IDisposable
         var at = checked((int)measured.Step);
         writer.add_scalar("held_out/loss", (float)measured.Loss, at);
         foreach (var (timestep, loss) in measured.Timesteps.Zip(measured.Losses)) writer.add_scalar(string.Create(CultureInfo.InvariantCulture, $"held_out/timestep_{timestep:D3}"), (float)loss, at);
+    }
+
+    /// <summary>Adds norms: norm/unet.down_blocks.0 and so on.</summary>
+    public void Add(NormsMeasured measured)
+    {
+        foreach (var (name, norm) in measured.Norms) writer.add_scalar("norm/" + name, (float)norm, checked((int)measured.Step));
     }
 
     /// <summary>Writes which pictures are the hardest so far.</summary>

@@ -13,7 +13,9 @@ namespace LowRank.Training;
 [JsonDerivedType(typeof(PictureEncoded), "encoded")]
 [JsonDerivedType(typeof(StepFinished), "step")]
 [JsonDerivedType(typeof(HeldOutMeasured), "held_out")]
+[JsonDerivedType(typeof(NormsMeasured), "norms")]
 [JsonDerivedType(typeof(PreviewWritten), "preview")]
+[JsonDerivedType(typeof(ReconstructionMeasured), "reconstruction")]
 [JsonDerivedType(typeof(RunSaved), "saved")]
 [JsonDerivedType(typeof(RunWarning), "warning")]
 [JsonDerivedType(typeof(RunFinished), "done")]
@@ -127,6 +129,22 @@ public sealed class PreviewWritten : TrainingEvent
     public string Path { get; }
 }
 
+/// <summary>How well an autoencoder brings pictures of the data back was measured.</summary>
+public sealed class ReconstructionMeasured : TrainingEvent
+{
+    [JsonConstructor]
+    internal ReconstructionMeasured(long step, int pictures, double psnr) => (Step, Pictures, Psnr) = (step, pictures, psnr);
+
+    /// <summary>Updates made so far; 0 is the model as it came.</summary>
+    public long Step { get; }
+
+    /// <summary>How many pictures.</summary>
+    public int Pictures { get; }
+
+    /// <summary>Peak signal-to-noise ratio in decibels, the mean over the pictures: higher is nearer.</summary>
+    public double Psnr { get; }
+}
+
 /// <summary>The state that a resume needs was written, and with it the adapter, or the model where the recipe asks for it.</summary>
 public sealed class RunSaved : TrainingEvent
 {
@@ -148,6 +166,10 @@ public sealed class RunWarning : TrainingEvent
 
     /// <summary>One paragraph: what, where, what to try.</summary>
     public string Text { get; }
+
+    /// <summary>Whether it is about a caption: there may be one for every picture.</summary>
+    [JsonInclude, JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    internal bool OfCaption { get; init; }
 }
 
 /// <summary>The run made all its steps and wrote its result.</summary>

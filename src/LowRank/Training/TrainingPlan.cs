@@ -15,7 +15,7 @@ public sealed class TrainingPlan
     /// <summary>What it turned out to be: "Stable Diffusion 1".</summary>
     public required string Family { get; init; }
 
-    /// <summary>Numbers in the denoiser.</summary>
+    /// <summary>Numbers in the denoiser; in the autoencoder where that is trained.</summary>
     public required long ModelParameters { get; init; }
 
     /// <summary>What was found in the data folders.</summary>
@@ -46,9 +46,11 @@ public sealed class TrainingPlan
     public required double SecondsPerStep { get; init; }
 
     /// <summary>Prior pictures that the base has to draw first.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public int PriorsToDraw { get; init; }
 
     /// <summary>About how long that takes, from the same forward pass.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public double SecondsToDraw { get; init; }
 
     /// <summary>The run folder.</summary>

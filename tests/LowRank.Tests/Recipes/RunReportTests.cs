@@ -18,15 +18,45 @@ public sealed class RunReportTests : IDisposable
         var options = run.Options with { Preview = new PreviewOptions { Every = 2, Prompts = ["a dog"], Steps = 1 } };
         var page = File.ReadAllText(TinyRun.Train(options).Report);
         Assert.Equal(run.Path("run", "report.html"), RunFolder.Open(run.Output).Report);
-        foreach (var picture in (string[])["before-after.png", "previews/step-000002.png"])
+        foreach (var picture in (string[])["before-after.png", "previews.png"])
         {
             Assert.Contains(Convert.ToBase64String(File.ReadAllBytes(run.Path("run", picture))), page, StringComparison.Ordinal);
         }
         Assert.Contains(">done: 4 steps in 0 min ", page, StringComparison.Ordinal);
         Assert.Contains("learning_rate = 0.01", page, StringComparison.Ordinal);
-        Assert.Contains("pictures: 3 pictures, 3 captions, 0 skipped", page, StringComparison.Ordinal);
-        foreach (var plot in (string[])["loss", "error by timestep", "gradient norm, before clipping", "learning rate", "memory, GB"]) Assert.Contains($"aria-label=\"{plot}\"", page, StringComparison.Ordinal);
+        Assert.Contains("pictures</td><td class=\"n\">3</td><td class=\"n\">3</td><td class=\"n\">3</td><td class=\"n\">0</td><td class=\"n\">0</td></tr>", page, StringComparison.Ordinal);
+        foreach (var plot in (string[])["loss", "error by timestep", "norm of what was learned", "gradient norm, before clipping", "learning rate", "memory, GB"]) Assert.Contains($"aria-label=\"{plot}\"", page, StringComparison.Ordinal);
         Assert.DoesNotContain("http", page.Replace("http-equiv", "", StringComparison.Ordinal), StringComparison.Ordinal);   // nothing is fetched from anywhere
+    }
+
+    [Fact]
+    public void The_page_says_what_was_found_left_out_and_cut()
+    {
+        File.WriteAllBytes(run.Path("pictures", "broken.png"), [1, 2, 3]);
+        File.WriteAllText(run.Path("pictures", "a.txt"), string.Join(' ', Enumerable.Repeat("dog", 90)));
+        var page = File.ReadAllText(TinyRun.Train(run.Options with { Data = [run.Options.Data[0] with { Repeats = 2 }] }).Report);
+        var data = page[page.IndexOf("<h2>Data</h2>", StringComparison.Ordinal)..page.IndexOf("<h2>Recipe", StringComparison.Ordinal)];
+        Assert.Contains("<td class=\"n\">3</td><td class=\"n\">3</td><td class=\"n\">6</td><td class=\"n\">0</td><td class=\"n\">1</td></tr>", data, StringComparison.Ordinal);
+        Assert.Contains("<tr><td>64×64</td><td class=\"n\">2</td>", data, StringComparison.Ordinal);
+        Assert.Contains("<summary>1 skipped</summary>", data, StringComparison.Ordinal);
+        Assert.Contains("broken.png: ", data, StringComparison.Ordinal);
+        Assert.Contains("<summary>1 captions cut</summary>", data, StringComparison.Ordinal);
+        Assert.Contains("a caption is longer than", data, StringComparison.Ordinal);
+        Assert.DoesNotContain("a caption is longer than", page[..page.IndexOf("<h2>Data</h2>", StringComparison.Ordinal)], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_page_shows_what_became_of_held_out_pictures()
+    {
+        var options = run.Options with { Validation = new ValidationOptions { Share = 0.2, Every = 1 } };
+        var page = File.ReadAllText(TinyRun.Train(options).Report);
+        var measures = RunFolder.Open(run.Output).ReadEvents().OfType<HeldOutMeasured>().ToList();
+        var lowest = measures.MinBy(measure => measure.Loss)!;
+        var better = measures[^1].Loss < measures[0].Loss ? 1 : 0;   // there is one picture
+        Assert.Contains(string.Create(CultureInfo.InvariantCulture, $"<td>held-out loss</td><td>{measures[0].Loss:0.0000} before training, {measures[^1].Loss:0.0000} at step 4 ({100 * (measures[^1].Loss / measures[0].Loss - 1):+0.0;-0.0;0.0} %), lowest {lowest.Loss:0.0000} at step {lowest.Step}; {better} of 1 pictures better than at first</td>").Replace("+", "&#x2B;", StringComparison.Ordinal),
+            page.Replace("&#43;", "&#x2B;", StringComparison.Ordinal).Replace(" (+", " (&#x2B;", StringComparison.Ordinal), StringComparison.Ordinal);
+        foreach (var plot in (string[])["loss on held-out pictures", "held-out loss by timestep, change in %"]) Assert.Contains($"aria-label=\"{plot}\"", page, StringComparison.Ordinal);
+        Assert.Contains("timestep 100</span>", page, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -37,7 +37,17 @@ public class RunFolderTests
         new RunWarning("über 77 tokens") { At = Noon },
         new RunStopped(312, "interrupted") { At = Noon },
         new RunFinished(600, "adapter.safetensors", 108.5) { At = Noon },
+        HeldOutMeasured.Of(200, [100, 900], [("a.png", [0.5f, 0.25f]), ("b.png", [1, 0.25f])]),
+        new NormsMeasured(200, new Dictionary<string, double> { ["unet.mid_block"] = 0.5 }) { At = Noon },
     ];
+
+    [Fact]
+    public void A_measure_of_held_out_pictures_holds_its_means_by_timestep_and_by_picture()
+    {
+        var line = OneOfEach.OfType<HeldOutMeasured>().Single().ToString();
+        Assert.StartsWith("""{"event":"held_out","step":200,"loss":0.5,"losses":[0.75,0.25],"timesteps":[100,900],"pictures":[{"picture":"a.png","loss":0.375},{"picture":"b.png","loss":0.625}],"at":""", line, StringComparison.Ordinal);
+        Assert.StartsWith("""{"event":"norms","step":200,"norms":{"unet.mid_block":0.5},"at":""", OneOfEach.OfType<NormsMeasured>().Single().ToString(), StringComparison.Ordinal);
+    }
 
     [Fact]
     public void Events_are_lines_that_say_their_kind_and_read_back_as_they_were()
@@ -49,7 +59,7 @@ public class RunFolderTests
         Assert.Equal(
             """
             {"event":"started","plan":{"model":"icons-64","family":"Stable Diffusion 1","model_parameters":7240004,"data":{"sets":[]},"modules":32,"parameters":212992,"adapter_bytes":425984,"steps":600,"epochs":120,"pictures_per_step":8,"memory_bytes":600000000,"seconds_per_step":0.17,"output":"runs/tango"},"first_step":0,"at":"2026-03-01T12:00:00+00:00"}
-            {"event":"step","step":1,"steps":600,"loss":0.25,"smoothed_loss":0.25,"learning_rate":0.001,"gradient_norm":"NaN","seconds":0.5,"memory_bytes":1000000000,"at":"2026-03-01T12:00:00+00:00"}
+            {"event":"step","step":1,"steps":600,"loss":0.25,"smoothed_loss":0.25,"learning_rate":0.001,"gradient_norm":"NaN","seconds":0.5,"memory_bytes":1000000000,"uses":[{"picture":"dogs/a.png","timestep":239,"error":0.5}],"at":"2026-03-01T12:00:00+00:00"}
             """, string.Join('\n', File.ReadLines(run.Events).Take(2)));
     }
 
@@ -192,6 +202,7 @@ public class RunFolderTests
         GradientNorm = norm,
         Seconds = 0.5,
         MemoryBytes = 1_000_000_000,
+        Uses = [new PictureUse("dogs/a.png", 239, 0.5f)],
     };
 
     /// <summary>Events compare by reference; their lines compare by content.</summary>
