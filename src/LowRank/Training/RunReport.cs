@@ -49,8 +49,9 @@ public static class RunReport
         page.Append(CultureInfo.InvariantCulture, $"<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{Text(name)}: a LowRank run</title>\n<style>\n{Style}\n</style></head>\n<body>\n");
         page.Append(CultureInfo.InvariantCulture, $"<h1>{Text(name)}</h1>\n<p class=\"state\">{Text(State(events))}</p>\n");
         Warnings(page, events);
-        Picture(page, run.BeforeAfter, "Same prompts and seeds without and with the adapter.");
-        Facts(page, started.Plan, steps, ReportPlots.HeldOutFact(events));
+        var measured = events.OfType<ReconstructionMeasured>().ToList();
+        Picture(page, run.BeforeAfter, measured.Count > 0 ? "Pictures, and what the autoencoder brings back of them." : "Same prompts and seeds before and after.");
+        Facts(page, started.Plan, steps, ReportPlots.HeldOutFact(events), measured);
         Section(page, "How it went", ReportPlots.Of(events));
         Section(page, "Pictures with the highest loss", ReportPlots.HardestPictures(steps));
         Previews(page, events, run);
@@ -72,7 +73,7 @@ public static class RunReport
         foreach (var text in events.OfType<RunWarning>().Where(warning => !warning.OfCaption).Select(warning => warning.Text).Distinct()) page.Append(CultureInfo.InvariantCulture, $"<p class=\"warning\">{Text(text)}</p>\n");
     }
 
-    private static void Facts(StringBuilder page, TrainingPlan plan, List<StepFinished> steps, FormattableString? heldOut)
+    private static void Facts(StringBuilder page, TrainingPlan plan, List<StepFinished> steps, FormattableString? heldOut, List<ReconstructionMeasured> measured)
     {
         var rows = new List<(string, FormattableString)>
         {
@@ -86,6 +87,7 @@ public static class RunReport
             rows.Add(("time", $"{steps.Select(step => step.Seconds).Order().ElementAt(steps.Count / 2):0.###} s a step (median)"));
             rows.Add(("memory", $"{steps.Max(step => step.MemoryBytes) / 1e9:0.00} GB at most"));
         }
+        if (measured.Count > 0) rows.Add(("reconstruction", $"{measured[0].Psnr:0.0} dB before, {measured[^1].Psnr:0.0} dB now; PSNR, mean of {measured[^1].Pictures} pictures"));
         if (heldOut is not null) rows.Insert(Math.Min(4, rows.Count), ("held-out loss", heldOut));
         Section(page, "What was trained", $"<table class=\"facts\">{string.Concat(rows.Select(row => $"<tr><td>{row.Item1}</td><td>{Text(row.Item2.ToString(CultureInfo.InvariantCulture))}</td></tr>"))}</table>");
     }
