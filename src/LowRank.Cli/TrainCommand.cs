@@ -96,7 +96,7 @@ internal static class TrainCommand
     {
         private const int PlainLines = 20;
         private double secondsPerStep;
-        private double? heldOutFirst;
+        private double? heldOutBefore;
 
         /// <summary>Where a resume would go on; null before the first save.</summary>
         public long? SavedStep { get; private set; }
@@ -121,10 +121,13 @@ internal static class TrainCommand
                     break;
                 case PictureEncoded picture: Counted("encoding pictures", picture.Picture, picture.Pictures, every: 100); break;
                 case StepFinished step: Step(step); break;
-                case ReconstructionMeasured measured:
-                    Plain(string.Create(CultureInfo.InvariantCulture, $" at step {measured.Step}: pictures come back with {measured.Psnr:F1} dB (PSNR, mean of {measured.Pictures})"));
+                case HeldOutMeasured measured:
+                    if (measured.Step == 0) heldOutBefore = measured.Loss;
+                    Plain(Words.HeldOut(measured, heldOutBefore));
                     break;
-                case HeldOutMeasured measured: Measured(measured); break;
+                case ReconstructionMeasured reconstructed:
+                    Plain(string.Create(CultureInfo.InvariantCulture, $" at step {reconstructed.Step}: pictures come back with {reconstructed.Psnr:F1} dB (PSNR, mean of {reconstructed.Pictures})"));
+                    break;
                 case PreviewWritten preview: Plain($" preview at step {preview.Step}: {Words.Place(preview.Path)}"); break;
                 case RunSaved saved:
                     SavedStep = saved.Step;
@@ -142,13 +145,6 @@ internal static class TrainCommand
         {
             screen.EndLive();
             screen.Line(line);
-        }
-
-        private void Measured(HeldOutMeasured measured)
-        {
-            heldOutFirst ??= measured.Loss;
-            var change = measured.Step == 0 ? "before training" : string.Create(CultureInfo.InvariantCulture, $"at step {measured.Step} ({100 * (measured.Loss / heldOutFirst - 1):+0.0;-0.0;0.0} %)");
-            Plain(string.Create(CultureInfo.InvariantCulture, $" held-out loss {measured.Loss:F4} {change}"));
         }
 
         private void Counted(string what, int done, int all, int every)

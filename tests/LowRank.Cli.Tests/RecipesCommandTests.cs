@@ -19,6 +19,8 @@ public sealed partial class RecipesCommandTests : IDisposable
         Assert.Equal(0, shell.Lora("recipes"));
         Assert.Equal(["style", "subject", "dreambooth", "textual-inversion", "pivotal", "inpainting", "sdxl", "small-card", "cpu"], RecipeLibrary.All.Select(recipe => recipe.Name));
         Assert.All(RecipeLibrary.All, recipe => Assert.Contains($"\n {recipe.Name.PadRight(18)} {recipe.Summary[..60]}", "\n" + shell.Output, StringComparison.Ordinal));
+        var page = File.ReadAllText(Path.Combine(Repository.Root, "docs", "recipe.md"));
+        Assert.All(RecipeLibrary.All, recipe => Assert.Contains($"\n| `{recipe.Name}` | ", page, StringComparison.Ordinal));
         var files = Directory.GetFiles(Path.Combine(Repository.Root, "src", "LowRank", "Recipes", "Library")).Select(Path.GetFileNameWithoutExtension).Order(StringComparer.Ordinal);
         Assert.Equal(files, RecipeLibrary.All.Select(recipe => recipe.Name).Order(StringComparer.Ordinal));
     }

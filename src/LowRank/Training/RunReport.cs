@@ -20,7 +20,7 @@ public static class RunReport
         body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 80rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word }
         h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem } .state, figcaption, .faint { color: var(--faint) } p { max-width: 48rem }
         table { border-collapse: collapse } td, th { padding: .15rem 1.2rem .15rem 0; vertical-align: top; text-align: left; font-weight: normal } th, .facts td:first-child { color: var(--faint) }
-        td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } .wide { overflow-x: auto } details { margin: .5rem 0 } summary { cursor: pointer }
+        td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } .wide { overflow-x: auto; margin: .8rem 0 } details { margin: .5rem 0 } summary { cursor: pointer }
         figure { margin: 1rem 0 } img { max-width: 100%; height: auto; border: 1px solid var(--line); background: #fff } svg { display: block; width: 100%; height: auto }
         pre { background: color-mix(in srgb, var(--line) 35%, transparent); padding: 1rem; overflow-x: auto; font-size: .85rem; margin: .5rem 0 }
         .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem 1.5rem } .plot { margin: 0 }
