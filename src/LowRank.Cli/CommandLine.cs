@@ -14,6 +14,7 @@ internal static class CommandLine
         var root = new RootCommand("LowRank: fine-tunes image-generation models with small adapters (LoRA).\nStart with: lora train RECIPE --dry-run; each command's own help says what it takes.")
         {
             PrepareCommand.Create(screen),
+            RecipesCommand.Create(screen),
             TrainCommand.Create(screen),
             GenerateCommand.Create(screen),
             InspectCommand.Create(screen),

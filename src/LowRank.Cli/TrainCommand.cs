@@ -10,7 +10,7 @@ internal static class TrainCommand
 {
     public static Command Create(Screen screen)
     {
-        var recipe = new Argument<string>("RECIPE") { Description = "A recipe file (.toml); examples/tango/recipe.toml is one to start from." };
+        var recipe = new Argument<string>("RECIPE") { Description = "A recipe file (.toml); lora recipes has some to start from." };
         var settings = new Option<string[]>("--set", "-s") { HelpName = "KEY=VALUE", Description = "Override a key of the recipe: --set training.steps=500. May be repeated." };
         var output = new Option<string?>("--output", "-o") { HelpName = "FOLDER", Description = "Run folder, in place of the recipe's." };
         var resume = new Option<bool>("--resume") { Description = "Go on with the run in the output folder from its last saved state." };
@@ -53,11 +53,11 @@ internal static class TrainCommand
         var adapter = Words.Place(result.Adapter);
         screen.Row(job.ResultWord, $"{adapter}   {Words.Size(SizeOf(result.Adapter))}, {job.Readers}");
         foreach (var file in result.Embeddings) screen.Row("token", $"{Words.Place(file)}   {Words.Size(new FileInfo(file).Length)}");
-        if (result.BeforeAfter is { } sheet) screen.Row("look", $"{Words.Place(sheet)}   same prompts and seeds before and after");
+        if (result.BeforeAfter is { } sheet) screen.Row("look", $"{Words.Place(sheet)}   {(job.Draws ? "same prompts and seeds" : "the same pictures")} before and after");
         screen.Row("report", Words.Place(result.Report));
         var use = job.GenerateOption is { } option ? $"{Words.Quoted(job.Model)} --{option} {Words.Quoted(adapter)}" : Words.Quoted(adapter);
         var given = job.Inpaints ? " --image PICTURE.png --mask MASK.png --noise-strength 1" : "";
-        screen.Command("next", $"lora generate --model {use} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")}{given} --output pictures");
+        if (job.Draws) screen.Command("next", $"lora generate --model {use} --prompt {Words.Quoted(result.ExamplePrompt ?? "…")}{given} --output pictures");
         return CommandLine.Done;
     }
 
@@ -79,7 +79,7 @@ internal static class TrainCommand
 
     internal static void Print(Screen screen, TrainingPlan plan, TrainingJob job)
     {
-        screen.Row("model", string.Create(CultureInfo.InvariantCulture, $"{plan.Model}: {plan.Family}; denoiser {plan.ModelParameters / 1e6:F1} M"));
+        screen.Row("model", string.Create(CultureInfo.InvariantCulture, $"{plan.Model}: {plan.Family}; {job.Network} {plan.ModelParameters / 1e6:F1} M"));
         screen.Row("data", string.Join('\n', plan.Data.Lines()));
         if (plan.PriorsToDraw > 0) screen.Row("prior", $"{plan.PriorsToDraw} pictures are drawn first, about {Words.Duration(plan.SecondsToDraw)}");
         foreach (var (word, text) in job.Trained(plan)) screen.Row(word, text);
@@ -96,7 +96,7 @@ internal static class TrainCommand
     {
         private const int PlainLines = 20;
         private double secondsPerStep;
-        private double? heldOutFirst;
+        private double? heldOutBefore;
 
         /// <summary>Where a resume would go on; null before the first save.</summary>
         public long? SavedStep { get; private set; }
@@ -121,7 +121,13 @@ internal static class TrainCommand
                     break;
                 case PictureEncoded picture: Counted("encoding pictures", picture.Picture, picture.Pictures, every: 100); break;
                 case StepFinished step: Step(step); break;
-                case HeldOutMeasured measured: Measured(measured); break;
+                case HeldOutMeasured measured:
+                    if (measured.Step == 0) heldOutBefore = measured.Loss;
+                    Plain(Words.HeldOut(measured, heldOutBefore));
+                    break;
+                case ReconstructionMeasured reconstructed:
+                    Plain(string.Create(CultureInfo.InvariantCulture, $" at step {reconstructed.Step}: pictures come back with {reconstructed.Psnr:F1} dB (PSNR, mean of {reconstructed.Pictures})"));
+                    break;
                 case PreviewWritten preview: Plain($" preview at step {preview.Step}: {Words.Place(preview.Path)}"); break;
                 case RunSaved saved:
                     SavedStep = saved.Step;
@@ -139,13 +145,6 @@ internal static class TrainCommand
         {
             screen.EndLive();
             screen.Line(line);
-        }
-
-        private void Measured(HeldOutMeasured measured)
-        {
-            heldOutFirst ??= measured.Loss;
-            var change = measured.Step == 0 ? "before training" : string.Create(CultureInfo.InvariantCulture, $"at step {measured.Step} ({100 * (measured.Loss / heldOutFirst - 1):+0.0;-0.0;0.0} %)");
-            Plain(string.Create(CultureInfo.InvariantCulture, $" held-out loss {measured.Loss:F4} {change}"));
         }
 
         private void Counted(string what, int done, int all, int every)

@@ -30,8 +30,14 @@ internal sealed class TrainingJob
     /// <summary>Who reads the result.</summary>
     public required string Readers { get; init; }
 
-    /// <summary>The option of lora generate that takes the result; null for a whole model, which takes the place of the base.</summary>
+    /// <summary>The option of lora generate that takes the result; null where it takes the base's place.</summary>
     public required string? GenerateOption { get; init; }
+
+    /// <summary>Whether lora generate is what one does next.</summary>
+    public bool Draws { get; init; } = true;
+
+    /// <summary>What the plan calls the network whose size it tells.</summary>
+    public string Network { get; init; } = "denoiser";
 
     /// <summary>Whether the model paints in pictures, so that trying the result takes one.</summary>
     public required bool Inpaints { get; init; }
@@ -104,6 +110,8 @@ internal sealed class TrainingJob
         ResultWord = "model",
         Readers = "a diffusers folder (diffusers, ComfyUI, kohya)",
         GenerateOption = null,
+        Draws = !options.Full.Parts.Contains("vae"),
+        Network = options.Full.Parts.Contains("vae") ? "autoencoder" : "denoiser",
         Inpaints = options.Inpainting is not null,
         Saved = options.Save.Intermediate ? "model and state are" : "the state is",
     };

@@ -1,4 +1,5 @@
 using System.Globalization;
+using LowRank.Training;
 
 namespace LowRank.Cli;
 
@@ -14,6 +15,14 @@ internal static class Words
         < 1_000_000_000 => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1e6:F1} MB"),
         _ => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1e9:F2} GB"),
     };
+
+    /// <summary>A measure of held-out pictures against that before training; null where this part of the run did not see that.</summary>
+    public static string HeldOut(HeldOutMeasured measured, double? before)
+    {
+        var when = measured.Step == 0 ? "before training" : string.Create(CultureInfo.InvariantCulture, $"at step {measured.Step}");
+        var change = measured.Step == 0 || before is null ? "" : string.Create(CultureInfo.InvariantCulture, $" ({100 * (measured.Loss / before - 1):+0.0;-0.0;0.0} %)");
+        return string.Create(CultureInfo.InvariantCulture, $" held-out loss {measured.Loss:F4} {when}{change}");
+    }
 
     public static string Duration(double seconds) => seconds switch
     {

@@ -9,7 +9,7 @@ public sealed class CommandLineTests : IDisposable
     public void Dispose() => shell.Dispose();
 
     [Theory]
-    [InlineData("", "prepare", "train", "generate", "inspect", "env")]
+    [InlineData("", "prepare", "recipes", "train", "generate", "inspect", "env")]
     [InlineData("train", "RECIPE", "--set", "--output", "--resume", "--dry-run")]
     [InlineData("generate", "--model", "--adapter", "--prompt", "--negative-prompt", "--sampler", "--steps", "--guidance", "--seed", "--count", "--width", "--height", "--image", "--noise-strength", "--mask", "--output")]
     [InlineData("inspect", "FILE", "--json")]

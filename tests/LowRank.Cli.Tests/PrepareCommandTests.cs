@@ -69,6 +69,20 @@ public sealed partial class PrepareCommandTests : IDisposable
     }
 
     [Fact]
+    public void Training_gives_the_same_bytes_before_and_after_a_tagger_ran_in_the_same_process()
+    {
+        var recipe = shell.TinyRecipe();
+        byte[] Train(string run)
+        {
+            Assert.Equal(0, shell.Lora("train", recipe, "--output", shell.Path(run)));
+            return File.ReadAllBytes(shell.Path(run, "adapter.safetensors"));
+        }
+        var before = Train("before");
+        Assert.Equal(0, shell.Lora(Tag("--append", "--dry-run")));
+        Assert.Equal(before, Train("after"));
+    }
+
+    [Fact]
     public void Pictures_to_look_at_and_pictures_left_out_are_named()
     {
         Pictures();

@@ -21,6 +21,15 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public void The_loss_on_held_out_pictures_is_told_while_training_goes_on()
+    {
+        Assert.Equal(0, shell.Lora("train", shell.TinyRecipe(), "--set", "validation.share=0.38", "--set", "validation.every=1"));
+        Assert.Matches(@"(?m)^ held-out loss \d\.\d{4} before training$", shell.Output);
+        Assert.Matches(@"(?m)^ held-out loss \d\.\d{4} at step 2 \([+-]?\d+\.\d %\)$", shell.Output);
+        Assert.Contains(" held out", shell.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_full_training_leaves_a_model_that_the_next_command_draws_with()
     {
         var recipe = File.ReadAllText(shell.TinyRecipe()).Replace("[adapter]\nrank = 2", "[full]\nparts = [\"text_encoder\"]", StringComparison.Ordinal);

@@ -1,3 +1,4 @@
+using LowRank.Training;
 
 namespace LowRank.Cli.Tests;
 
@@ -9,6 +10,15 @@ public sealed class WordsTests
     [InlineData("a \"big\" apple", "\"a \\\"big\\\" apple\"")]
     [InlineData("", "\"\"")]
     public void A_command_to_copy_quotes_what_a_shell_would_take_apart(string word, string quoted) => Assert.Equal(quoted, Words.Quoted(word));
+
+    [Fact]
+    public void A_measure_of_held_out_pictures_is_told_against_that_before_training()
+    {
+        var (start, later) = (HeldOutMeasured.Of(0, [500], [("a", [0.5f])]), HeldOutMeasured.Of(20, [500], [("a", [0.45f])]));
+        Assert.Equal(" held-out loss 0.5000 before training", Words.HeldOut(start, 0.5));
+        Assert.Equal(" held-out loss 0.4500 at step 20 (-10.0 %)", Words.HeldOut(later, 0.5));
+        Assert.Equal(" held-out loss 0.4500 at step 20", Words.HeldOut(later, before: null));   // of a resumed run
+    }
 
     [Fact]
     public void A_place_is_told_from_the_current_folder_where_it_lies_below_it()

@@ -39,6 +39,14 @@ internal sealed record DataSetReport
     /// <summary>Pictures that are not trained on, and only measured.</summary>
     public int HeldOut { get; init; }
 
+    /// <summary>Size of the picture with the fewest pixels, before it is resized; null where nothing is trained on, and in older logs.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public PixelSize? Smallest { get; init; }
+
+    /// <summary>Size of the one with the most.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public PixelSize? Largest { get; init; }
+
     /// <summary>Pictures in each bucket, narrowest bucket first.</summary>
     public required IReadOnlyList<BucketReport> Buckets { get; init; }
 

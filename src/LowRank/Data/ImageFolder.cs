@@ -20,7 +20,7 @@ internal static class ImageFolder
         public Scan Without(IReadOnlyCollection<TrainingImage> heldOut)
         {
             List<TrainingImage> left = [.. Images.Except(heldOut)];
-            return new Scan(left, Report with { Pictures = left.Count, Captions = left.Count(image => image.OwnCaption), Uses = left.Sum(image => image.Repeats), Buckets = BucketsOf(left), HeldOut = heldOut.Count });
+            return new Scan(left, Report with { Pictures = left.Count, Captions = left.Count(image => image.OwnCaption), Uses = left.Sum(image => image.Repeats), Smallest = left.MinBy(image => image.Size.Pixels)?.Size, Largest = left.MaxBy(image => image.Size.Pixels)?.Size, Buckets = BucketsOf(left), HeldOut = heldOut.Count });
         }
 
         public static IReadOnlyList<BucketReport> BucketsOf(IEnumerable<TrainingImage> images) =>
@@ -64,6 +64,8 @@ internal static class ImageFolder
             Captions = images.Count(image => image.OwnCaption),
             SharedCaption = options.Caption is CaptionSource.Sidecar or CaptionSource.FileName or CaptionSource.Metadata ? null : options.Caption,
             Uses = images.Sum(image => image.Repeats),
+            Smallest = images.MinBy(image => image.Size.Pixels)?.Size,
+            Largest = images.MaxBy(image => image.Size.Pixels)?.Size,
             Buckets = Scan.BucketsOf(images),
             Skipped = skipped,
             Warnings = warnings,

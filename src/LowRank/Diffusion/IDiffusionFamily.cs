@@ -42,18 +42,30 @@ public interface IDiffusionFamily : IDisposable
     /// <summary>Numbers in all parts together.</summary>
     long ParameterCount { get; }
 
-    /// <summary>Trainable modules by component name: unet, text_encoder, text_encoder_2. Loads them.</summary>
+    /// <summary>Trainable modules by component name: unet, text_encoder, text_encoder_2; and vae, which is trained by itself (<see cref="Reconstruct"/>). Loads them.</summary>
     nn.Module Component(string name);
 
-    /// <summary>Names <see cref="Component"/> takes, the denoiser first.</summary>
+    /// <summary>Names of denoiser and text encoders, the denoiser first.</summary>
     IReadOnlyList<string> ComponentNames { get; }
 
     /// <summary>Writes the whole model with the weights that it has now, in the layout that it was opened from: other programs open it too.</summary>
     /// <param name="target">The folder; replaced where it exists, and there whole or not at all.</param>
     /// <param name="type">Element type of the weights of all parts.</param>
     /// <param name="facts">Metadata of the weights' files.</param>
+    /// <param name="latents">
+    /// Writes an autoencoder whose scaled latents have mean 0 and standard deviation 1 where they are like this now (standard deviation 1 over all channels, where
+    /// it has no quant convolutions); what it decodes pictures to stays. Null: as it is.
+    /// </param>
     /// <exception cref="Foundation.CheckpointException">It cannot be written.</exception>
-    void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts);
+    void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts, LatentStatistics? latents = null);
+
+    /// <summary>
+    /// Gives a component new random weights, as the libraries that its kind comes from draw them, in place of those in its files. They are gone with
+    /// <see cref="Release"/>.
+    /// </summary>
+    /// <param name="component">As for <see cref="Component"/>.</param>
+    /// <param name="generator">Draws on the CPU.</param>
+    void DrawWeights(string component, Generator generator);
 
     /// <summary>Frees a component ("vae", "text_encoder", …) when its results are all in hand.</summary>
     void Release(string component);

@@ -50,6 +50,9 @@ internal sealed class Denoiser : IDisposable
     /// <summary>Whether it is in memory.</summary>
     public bool IsLoaded => model.IsLoaded;
 
+    /// <summary>Gives the network random weights in place of those in its file.</summary>
+    public void Draw(Generator generator) => model.Replace(DrawnNetwork.Of(new UNet2DConditionModel(Config, LayerFactory.Meta), generator, placement.Type, placement.Device));
+
     /// <summary>Lets the network go.</summary>
     public void Release() => model.Release();
 

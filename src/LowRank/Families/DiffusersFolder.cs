@@ -25,6 +25,12 @@ internal sealed class DiffusersFolder
     /// <summary>The folder, in full.</summary>
     public string Path { get; }
 
+    /// <summary>
+    /// For a model that is to be made: gives the words that its tokenizers are built from, and how often each was met. Weights and tokenizers need not be there
+    /// then. Null for a model that must be whole.
+    /// </summary>
+    public Func<IReadOnlyDictionary<string, long>>? Words { get; init; }
+
     /// <summary>Whether its denoiser gets the input channels of an inpainting model.</summary>
     public bool Widen { get; }
 
@@ -36,8 +42,9 @@ internal sealed class DiffusersFolder
     /// <summary>Reads the index.</summary>
     /// <param name="path">The folder.</param>
     /// <param name="widen">As <see cref="Widen"/>.</param>
+    /// <param name="words">As <see cref="Words"/>.</param>
     /// <exception cref="CheckpointException">No such file, or not an object.</exception>
-    public static DiffusersFolder Open(string path, bool widen = false)
+    public static DiffusersFolder Open(string path, bool widen = false, Func<IReadOnlyDictionary<string, long>>? words = null)
     {
         path = System.IO.Path.GetFullPath(path);
         var file = System.IO.Path.Combine(path, IndexName);
@@ -45,7 +52,7 @@ internal sealed class DiffusersFolder
         {
             throw new CheckpointException($"not a model in the diffusers layout: {IndexName} is missing; in {path}; give the folder that holds {IndexName} with unet, vae and text_encoder beside it");
         }
-        return new DiffusersFolder(path, HubJson.ReadHub<Dictionary<string, JsonElement>>(file), widen);
+        return new DiffusersFolder(path, HubJson.ReadHub<Dictionary<string, JsonElement>>(file), widen) { Words = words };
     }
 
     /// <summary>Parts that the index names and whose folders are there.</summary>
@@ -97,11 +104,11 @@ internal sealed class DiffusersFolder
         return (kind, folder);
     }
 
-    /// <summary>The same for a part that must hold weights, which are not opened.</summary>
+    /// <summary>The same for a part that must hold weights, unless the model is to be made; they are not opened.</summary>
     public (string Class, string Folder) Weights(string name, params string[] classes)
     {
         var part = Part(name, classes);
-        ComponentFiles.Find(part.Folder);
+        if (Words is null) ComponentFiles.Find(part.Folder);
         return part;
     }
 

@@ -41,8 +41,18 @@ public static class FamilyDetector
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(model);
         if (type is not (ScalarType.Float32 or ScalarType.BFloat16)) throw new OptionsException($"precision: {type} is not supported; use Float32 or BFloat16 (float16 files are converted when loaded)");
-        var folder = DiffusersFolder.Open(Find(model), widen);
-        if (Families.TryGetValue(folder.PipelineClass, out var family)) return family(folder, new LayerFactory(device ?? CPU, type));
+        return OpenFolder(DiffusersFolder.Open(Find(model), widen), new LayerFactory(device ?? CPU, type));
+    }
+
+    /// <summary>Opens a model that is to be made, on the CPU in float32: weights and tokenizers need not be there (<see cref="IDiffusionFamily.DrawWeights"/>).</summary>
+    /// <param name="model">A folder in the diffusers layout with the configurations of all parts.</param>
+    /// <param name="widen">As for <see cref="Open"/>.</param>
+    /// <param name="words">Gives the words that tokenizers are built from where there are none, and how often each was met.</param>
+    internal static IDiffusionFamily OpenToMake(string model, bool widen, Func<IReadOnlyDictionary<string, long>> words) => OpenFolder(DiffusersFolder.Open(Find(model), widen, words), new LayerFactory(CPU, ScalarType.Float32));
+
+    private static IDiffusionFamily OpenFolder(DiffusersFolder folder, LayerFactory placement)
+    {
+        if (Families.TryGetValue(folder.PipelineClass, out var family)) return family(folder, placement);
         throw folder.Refuse("model_index.json", $"unsupported value: _class_name is \"{folder.PipelineClass}\"", $"supported: {string.Join(", ", Families.Keys)}");
     }
 

@@ -8,6 +8,13 @@ internal sealed class LazyPart<T>(Func<T> load) : IDisposable where T : class, I
     /// <summary>The part, loaded now if it is not there.</summary>
     public T Value => value ??= load();
 
+    /// <summary>Puts another in its place.</summary>
+    public void Replace(T other)
+    {
+        value?.Dispose();
+        value = other;
+    }
+
     /// <summary>Whether it is in memory.</summary>
     public bool IsLoaded => value is not null;
 

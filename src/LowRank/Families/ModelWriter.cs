@@ -1,4 +1,5 @@
 using LowRank.Foundation;
+using LowRank.Text;
 using static TorchSharp.torch;
 
 namespace LowRank.Families;
@@ -11,11 +12,14 @@ namespace LowRank.Families;
 /// <param name="Release">Lets it go.</param>
 internal sealed record WeighedPart(string Name, string File, Func<nn.Module> Model, Func<bool> IsLoaded, Action Release)
 {
-    /// <summary>Input channels that the configuration shall name; null: those it names.</summary>
-    public int? InChannels { get; init; }
-
     /// <summary>As diffusers calls the files of its own networks, and as transformers does.</summary>
     public const string DiffusersFile = "diffusion_pytorch_model.safetensors", TransformersFile = "model.safetensors";
+
+    /// <summary>Replaces weights, by key in float32, in what is written; null for none. The network stays as it is.</summary>
+    public Action<Dictionary<string, Tensor>>? Change { get; init; }
+
+    /// <summary>Changes the copy of its config.json, whose path it is given (<see cref="DiffusersFolder.SetKey"/>); null: it stays a copy.</summary>
+    public Action<string>? Configure { get; init; }
 }
 
 /// <summary>Writes a model in the layout that it was opened from: what is no weight is copied, weights are written as they are in memory.</summary>
@@ -28,21 +32,24 @@ internal static class ModelWriter
     /// <param name="target">The folder; replaced where it exists, and there whole or not at all.</param>
     /// <param name="type">Element type of all weights.</param>
     /// <param name="facts">Metadata of the files.</param>
+    /// <param name="tokenizers">Tokenizers that were built, by folder.</param>
     /// <param name="pipeline">The pipeline class that the index shall name; null: the one it names.</param>
     /// <exception cref="CheckpointException">It cannot be written.</exception>
-    public static void Write(DiffusersFolder from, IReadOnlyList<WeighedPart> parts, string target, ScalarType type, IReadOnlyDictionary<string, string> facts, string? pipeline = null) => WholeFolder.Write(target, folder =>
+    public static void Write(DiffusersFolder from, IReadOnlyList<WeighedPart> parts, string target, ScalarType type, IReadOnlyDictionary<string, string> facts, IReadOnlyDictionary<string, BuiltTokenizer> tokenizers, string? pipeline = null) => WholeFolder.Write(target, folder =>
     {
         from.CopyIndexTo(folder, pipeline);
         foreach (var name in from.PartNames)
         {
-            if (parts.FirstOrDefault(part => part.Name == name) is not { } weighed) Copy(Path.Combine(from.Path, name), Path.Combine(folder, name), _ => true);
+            var (old, copy) = (Path.Combine(from.Path, name), Path.Combine(folder, name));
+            if (parts.FirstOrDefault(part => part.Name == name) is not { } weighed) Copy(old, copy, _ => true);
             else
             {
-                Copy(Path.Combine(from.Path, name), Path.Combine(folder, name), IsConfiguration);
-                if (weighed.InChannels is { } channels) DiffusersFolder.SetKey(Path.Combine(folder, name, "config.json"), "in_channels", channels);
-                Write(weighed, Path.Combine(folder, name, weighed.File), type, facts);
+                Copy(old, copy, IsConfiguration);
+                weighed.Configure?.Invoke(Path.Combine(copy, "config.json"));
+                if (weighed.IsLoaded() || ComponentFiles.FindIn(old) is not null) Write(weighed, Path.Combine(copy, weighed.File), type, facts);   // a model that is made part by part has none for the parts to come
             }
         }
+        foreach (var (name, tokenizer) in tokenizers) tokenizer.Write(Path.Combine(folder, name));
     });
 
     private static void Write(WeighedPart part, string file, ScalarType type, IReadOnlyDictionary<string, string> facts)
@@ -51,8 +58,9 @@ internal static class ModelWriter
         using (var scope = NewDisposeScope())
         using (no_grad())
         {
-            var tensors = part.Model().state_dict().ToDictionary(item => item.Key, item => item.Value.to(type));
-            SafetensorsWriter.Write(file, tensors, facts.Append(new("format", "pt")));   // transformers reads no file without it
+            var weights = part.Model().state_dict();
+            part.Change?.Invoke(weights);
+            SafetensorsWriter.Write(file, weights.Select(item => KeyValuePair.Create(item.Key, item.Value.to(type))), facts.Append(new("format", "pt")));   // transformers reads no file without it
         }
         if (!present) part.Release();
     }

@@ -81,6 +81,9 @@ internal sealed class PictureCodec : IDisposable
     /// <summary>Whether it is in memory.</summary>
     public bool IsLoaded => model.IsLoaded;
 
+    /// <summary>Gives the network random weights in place of those in its file.</summary>
+    public void Draw(Generator generator) => model.Replace(DrawnNetwork.Of(new AutoencoderKL(Config, LayerFactory.Meta), generator, ScalarType.Float32, device));
+
     /// <summary>Lets the network go.</summary>
     public void Release() => model.Release();
 

@@ -16,6 +16,7 @@ internal sealed class PromptEncoder : IDisposable
     private readonly LayerFactory placement;
     private readonly LazyPart<ClipTextModel> model;
     private readonly ClipTokenizer plain;
+    private readonly bool projection;
     private IReadOnlyList<Tensor> placed = [];
 
     /// <param name="folder">The model.</param>
@@ -27,15 +28,23 @@ internal sealed class PromptEncoder : IDisposable
         this.placement = placement;
         Part = "text_encoder" + suffix;
         var (kind, encoderFolder) = projection ? folder.Weights(Part, WithProjection) : folder.Weights(Part, "CLIPTextModel", WithProjection);
-        var tokenizerFolder = folder.Part("tokenizer" + suffix, "CLIPTokenizer", "CLIPTokenizerFast").Folder;
+        this.projection = kind == WithProjection;
+        TokenizerName = "tokenizer" + suffix;
         (var json, configPath) = DiffusersFolder.Configuration(encoderFolder);
         Config = ClipTextConfig.Parse(json, configPath);
-        model = new LazyPart<ClipTextModel>(() => Load(encoderFolder, kind == WithProjection));
-        Tokenizer = plain = OpenTokenizer(tokenizerFolder);
+        model = new LazyPart<ClipTextModel>(() => Load(encoderFolder));
+        if (folder.Words is { } words && !TokenizerFolder.IsIn(Path.Combine(folder.Path, TokenizerName))) Built = Build(words());
+        Tokenizer = plain = Built?.Open(TokenizerName) ?? OpenTokenizer(folder.Part(TokenizerName, "CLIPTokenizer", "CLIPTokenizerFast").Folder);
     }
 
     /// <summary>The encoder's name as a part: text_encoder, text_encoder_2.</summary>
     public string Part { get; }
+
+    /// <summary>The tokenizer's folder in the model.</summary>
+    public string TokenizerName { get; }
+
+    /// <summary>The tokenizer where it was built, because the model had none; else null.</summary>
+    public BuiltTokenizer? Built { get; }
 
     /// <summary>The encoder's configuration.</summary>
     public ClipTextConfig Config { get; }
@@ -109,20 +118,41 @@ internal sealed class PromptEncoder : IDisposable
     /// <summary>Whether it is in memory.</summary>
     public bool IsLoaded => model.IsLoaded;
 
+    /// <summary>The encoder without memory.</summary>
+    public ClipTextModel WithoutWeights() => new(Config, projection, LayerFactory.Meta);
+
+    /// <summary>Gives the encoder random weights in place of those in its file, as CLIP's begin.</summary>
+    public void Draw(Generator generator)
+    {
+        model.Replace(DrawnNetwork.Of(WithoutWeights(), generator, placement.Type, placement.Device, Config.InitialDeviation));
+        model.Value.Place(plain.IdCount, placed);
+    }
+
     /// <summary>Lets the encoder go; the tokenizer is small and stays.</summary>
     public void Release() => model.Release();
 
     /// <inheritdoc/>
     public void Dispose() => model.Dispose();
 
-    private ClipTextModel Load(string encoderFolder, bool projection)
+    private ClipTextModel Load(string encoderFolder)
     {
-        var loaded = new ClipTextModel(Config, projection, LayerFactory.Meta);
+        var loaded = WithoutWeights();
         using var weights = Checkpoint.Open(encoderFolder);
         weights.LoadInto(loaded, ClipTextModel.KeyOf, placement.Type, placement.Device);
         loaded.eval();
         loaded.Place(plain.IdCount, placed);
         return loaded;
+    }
+
+    /// <summary>A tokenizer for the encoder's table and its longest prompt, whose end token is the one that the encoder pools at.</summary>
+    private BuiltTokenizer Build(IReadOnlyDictionary<string, long> words)
+    {
+        if (Config.VocabSize < BuiltTokenizer.FewestIds) throw new CheckpointException(Invariant($"vocab_size is {Config.VocabSize}, and a tokenizer has {BuiltTokenizer.FewestIds} ids before its first merge; in {configPath}; set vocab_size to {BuiltTokenizer.FewestIds} or more"));
+        var built = BuiltTokenizer.Of(words, Config.VocabSize, Config.MaxPositionEmbeddings);
+        var opened = built.Open(TokenizerName);
+        if (Config.EosTokenId == opened.EndId || Config.EosTokenId == ClipTextModel.LargestId) return built;
+        throw new CheckpointException(Invariant($"eos_token_id is {Config.EosTokenId}, but the tokenizer that is built from the captions ends prompts with id {opened.EndId}; in {configPath}; ")
+            + Invariant($"set vocab_size to {opened.IdCount}, bos_token_id to {opened.StartId}, eos_token_id and pad_token_id to {opened.EndId}"));
     }
 
     private ClipTokenizer OpenTokenizer(string tokenizerFolder)

@@ -1,5 +1,6 @@
 using LowRank.Diffusion;
 using LowRank.Foundation;
+using LowRank.Models;
 using LowRank.Models.Layers;
 using static System.FormattableString;
 using static TorchSharp.torch;
@@ -45,8 +46,8 @@ internal abstract class UnetFamily : IDiffusionFamily
         }
     }
 
-    /// <remarks>From the files' headers, and what was added to the denoiser's first layer.</remarks>
-    public long ParameterCount => ((IEnumerable<string>)["vae", .. ComponentNames]).Sum(part => ParametersIn(Path.Combine(folder.Path, part))) + Denoiser.AddedParameters;
+    /// <remarks>From the files' headers, and what was added to the denoiser's first layer; of parts without a file from their shapes.</remarks>
+    public long ParameterCount => ((IEnumerable<string>)["vae", .. ComponentNames]).Sum(ParametersOf);
 
     public IReadOnlyList<string> ComponentNames => ["unet", .. Encoders.Select(encoder => encoder.Part)];
 
@@ -65,7 +66,19 @@ internal abstract class UnetFamily : IDiffusionFamily
     /// <summary>The text encoders, the first first.</summary>
     internal abstract IReadOnlyList<PromptEncoder> Encoders { get; }
 
-    public nn.Module Component(string name) => name == "unet" ? Denoiser.Model : Encoder(name, ComponentNames).Model;
+    public nn.Module Component(string name) => name switch
+    {
+        "unet" => Denoiser.Model,
+        "vae" => Pictures.Model,
+        _ => Encoder(name, ["vae", .. ComponentNames]).Model,
+    };
+
+    public void DrawWeights(string component, Generator generator)
+    {
+        if (component == "unet") Denoiser.Draw(generator);
+        else if (component == "vae") Pictures.Draw(generator);
+        else Encoder(component, ["vae", .. ComponentNames]).Draw(generator);
+    }
 
     public void Release(string component)
     {
@@ -94,12 +107,16 @@ internal abstract class UnetFamily : IDiffusionFamily
 
     public Reconstruction Reconstruct(Tensor pixels, Generator posterior) => Pictures.Reconstruct(pixels, posterior);
 
-    public void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts) => ModelWriter.Write(folder,
+    public void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts, LatentStatistics? latents = null) => ModelWriter.Write(folder,
     [
-        new("unet", WeighedPart.DiffusersFile, () => Denoiser.Model, () => Denoiser.IsLoaded, Denoiser.Release) { InChannels = folder.Widen ? DenoiserChannels : null },
-        new("vae", WeighedPart.DiffusersFile, () => Pictures.Model, () => Pictures.IsLoaded, Pictures.Release),
+        new("unet", WeighedPart.DiffusersFile, () => Denoiser.Model, () => Denoiser.IsLoaded, Denoiser.Release) { Configure = folder.Widen ? path => DiffusersFolder.SetKey(path, "in_channels", DenoiserChannels) : null },
+        new("vae", WeighedPart.DiffusersFile, () => Pictures.Model, () => Pictures.IsLoaded, Pictures.Release)
+        {
+            Change = latents is null ? null : weights => StandardLatents.Fold(weights, Pictures.Config, latents),
+            Configure = latents is null ? null : path => StandardLatents.Configure(path, Pictures.Config, latents),
+        },
         .. Encoders.Select(encoder => new WeighedPart(encoder.Part, WeighedPart.TransformersFile, () => encoder.Model, () => encoder.IsLoaded, encoder.Release)),
-    ], target, type, facts, folder.Widen ? InpaintPipeline : null);
+    ], target, type, facts, Encoders.Where(encoder => encoder.Built is not null).ToDictionary(encoder => encoder.TokenizerName, encoder => encoder.Built!), folder.Widen ? InpaintPipeline : null);
 
     public abstract Conditioning EncodePrompts(IReadOnlyList<string> prompts, PromptOptions? options = null);
 
@@ -133,9 +150,15 @@ internal abstract class UnetFamily : IDiffusionFamily
     private PromptEncoder Encoder(string name, IReadOnlyList<string> known) => Encoders.FirstOrDefault(encoder => encoder.Part == name)
         ?? throw new ArgumentException($"no component is named \"{name}\"{NearestName.Hint(name, known)}; {Name} has {string.Join(", ", known)}", nameof(name));
 
-    private static long ParametersIn(string part)
+    private long ParametersOf(string part)
     {
-        using var weights = Checkpoint.Open(part);
-        return weights.Names.Where(name => !name.EndsWith("position_ids", StringComparison.Ordinal)).Sum(name => weights.Info(name).Shape.Aggregate(1L, (product, size) => product * size));
+        var place = Path.Combine(folder.Path, part);
+        if (ComponentFiles.FindIn(place) is null)
+        {
+            using nn.Module shapes = part == "unet" ? new UNet2DConditionModel(Denoiser.Config, LayerFactory.Meta) : part == "vae" ? new AutoencoderKL(Pictures.Config, LayerFactory.Meta) : Encoder(part, ComponentNames).WithoutWeights();
+            return shapes.parameters().Sum(parameter => parameter.numel());
+        }
+        using var weights = Checkpoint.Open(place);
+        return (part == "unet" ? Denoiser.AddedParameters : 0) + weights.Names.Where(name => !name.EndsWith("position_ids", StringComparison.Ordinal)).Sum(name => weights.Info(name).Shape.Aggregate(1L, (product, size) => product * size));
     }
 }

@@ -18,12 +18,14 @@ internal static class ComponentFiles
         name + ".fp16" + end, name + ".fp16" + end + ".index.json", name + end + ".index.fp16.json",
     ];
 
-    /// <summary>The weight file, or index of several, in a component's folder.</summary>
+    /// <summary>The weight file, or index of several, in a component's folder; null where there is none.</summary>
+    public static string? FindIn(string folder) => Names.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists);
+
+    /// <summary>The same, where there must be one.</summary>
     /// <exception cref="CheckpointException">The folder has none; the message says what it has.</exception>
     public static string Find(string folder)
     {
-        var found = Names.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists);
-        if (found is not null) return found;
+        if (FindIn(folder) is { } found) return found;
         var present = Directory.GetFiles(folder).Select(file => Path.GetFileName(file)!).Order(StringComparer.Ordinal).ToList();
         var has = present.Count == 0 ? "it is empty" : $"it has {string.Join(", ", present.Take(10))}{(present.Count > 10 ? ", …" : "")}";
         throw TensorFile.Refuse(folder, $"the folder holds no weights: {has}", "expected diffusion_pytorch_model.safetensors, model.safetensors or pytorch_model.bin");

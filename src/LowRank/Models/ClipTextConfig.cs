@@ -43,6 +43,27 @@ internal sealed record ClipTextConfig
     /// </summary>
     public int EosTokenId { get; set; } = 49407;
 
+    /// <summary>Factor of the deviations that new weights are drawn with.</summary>
+    public double InitializerFactor { get; set; } = 1;
+
+    /// <summary>
+    /// The standard deviation that a layer's new weight is drawn with, by its path in <see cref="ClipTextModel"/>; null for layers with another rule.
+    /// huggingface/transformers, src/transformers/models/clip/modeling_clip.py, CLIPPreTrainedModel._init_weights; Radford et al. 2021, section 2.5.
+    /// </summary>
+    internal double? InitialDeviation(string path)
+    {
+        var width = Math.Pow(HiddenSize, -0.5) * InitializerFactor;
+        var deep = width * Math.Pow(2 * NumHiddenLayers, -0.5);
+        return path[(path.LastIndexOf('.') + 1)..] switch
+        {
+            "token_embedding" or "position_embedding" => 0.02 * InitializerFactor,
+            "q_proj" or "k_proj" or "v_proj" or "fc2" => deep,
+            "out_proj" or "text_projection" => width,
+            "fc1" => width * Math.Pow(2, -0.5),
+            _ => null,
+        };
+    }
+
     [JsonExtensionData]
     public Dictionary<string, JsonElement>? Unread { get; set; }
 

@@ -210,7 +210,7 @@ internal sealed record ClipTextStates : IDisposable
 internal sealed class ClipTextModel : Module<Tensor, ClipTextStates>, ICheckpointed
 {
     /// <summary>The configured end token that means "the largest id" (see <see cref="ClipTextConfig.EosTokenId"/>).</summary>
-    private const int LargestId = 2;
+    internal const int LargestId = 2;
 
     private readonly ClipTextTransformer text_model;
     private readonly Module<Tensor, Tensor>? text_projection;

@@ -6,17 +6,31 @@ namespace LowRank.Recipes;
 /// <summary>What of a model is trained whole: the recipe's <c>[full]</c>.</summary>
 public sealed record FullOptions
 {
-    internal const string Denoiser = "unet", Encoder = "text_encoder", SecondEncoder = "text_encoder_2";
-    private static readonly string[] Names = [Denoiser, Encoder, SecondEncoder];
+    internal const string Denoiser = "unet", Encoder = "text_encoder", SecondEncoder = "text_encoder_2", Autoencoder = "vae";
+    private static readonly string[] Names = [Denoiser, Encoder, SecondEncoder, Autoencoder];
 
-    /// <summary>Parts by name: <c>unet</c>, <c>text_encoder</c>, <c>text_encoder_2</c>. With a text encoder captions are encoded in every step.</summary>
+    /// <summary>
+    /// Parts by name: <c>unet</c>, <c>text_encoder</c>, <c>text_encoder_2</c>; with a text encoder captions are encoded in every step. Or <c>vae</c> alone, which
+    /// learns to bring pictures back.
+    /// </summary>
     public IReadOnlyList<string> Parts { get; init; } = [Denoiser];
+
+    /// <summary>What the parts begin with. The other parts are read from the model in either case.</summary>
+    public WeightStart Init { get; init; } = WeightStart.Base;
+
+    /// <summary>
+    /// More words for the tokenizer that is built from the captions where the model has none, with <c>init = "random"</c>; each counts twice wherever it stands.
+    /// </summary>
+    public IReadOnlyList<string> Words { get; init; } = [];
 
     /// <summary>Step size of the text encoders at the top of the schedule. Unset: that of <c>[training]</c>.</summary>
     public double? TextEncoderLearningRate { get; init; }
 
     /// <summary>Text encoders among the parts.</summary>
     internal IEnumerable<string> Encoders => Parts.Where(part => part is Encoder or SecondEncoder);
+
+    /// <summary>Whether the autoencoder is what learns.</summary>
+    internal bool IsAutoencoder => Parts is [Autoencoder];
 
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate()
@@ -28,6 +42,12 @@ public sealed record FullOptions
             if (!Names.Contains(Parts[i])) problems.Add($"parts[{i}]: \"{Parts[i]}\" is none of {string.Join(", ", Names)}{NearestName.Hint(Parts[i], Names)}");
             else if (Parts.Take(i).Contains(Parts[i])) problems.Add($"parts[{i}]: {Parts[i]} is there twice");
         }
+        if (Parts.Contains(Autoencoder) && Parts.Count > 1) problems.Add($"parts: {string.Join(", ", Parts)}; {Autoencoder} is trained by itself, and first: a denoiser learns the latents that it makes");
+        if (Words.Count > 0 && Init != WeightStart.Random) problems.Add("words: do nothing without init = \"random\"");
+        for (var i = 0; i < Words.Count; i++)
+        {
+            if (Words[i].Trim().Length == 0 || Words[i].Trim().Any(char.IsWhiteSpace)) problems.Add($"words[{i}]: \"{Words[i]}\"; must be one word");
+        }
         if (TextEncoderLearningRate is { } rate)
         {
             if (rate is not (> 0 and < double.PositiveInfinity)) problems.Add(string.Create(CultureInfo.InvariantCulture, $"text_encoder_learning_rate: {rate}; must be a number above 0"));
@@ -35,6 +55,15 @@ public sealed record FullOptions
         }
         return problems;
     }
+}
+
+/// <summary>What trained parts begin with.</summary>
+public enum WeightStart
+{
+    /// <summary>The weights of the model.</summary>
+    Base,
+    /// <summary>Random weights, as the libraries that the parts come from draw them: training from scratch. The model needs only configurations.</summary>
+    Random,
 }
 
 /// <summary>How a whole model is written: the recipe's <c>[save]</c> with <c>method = "full"</c>.</summary>

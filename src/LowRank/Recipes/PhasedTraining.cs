@@ -20,10 +20,15 @@ internal sealed record TrainingPhase(TrainedParameters Parameters, LearningRateS
 internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, RandomStreams streams, IDiffusionFamily family, BatchSampler sampler) : IDisposable
 {
     private readonly List<IOptimizer> optimizers = [];
+    private readonly List<MovingAverage> averages = [];
     private LoopPosition position;
     private SamplerState? drawn;
     private AdapterSet? adapter;
+    private TrainingLoop? running;
     private bool restored;
+
+    /// <summary>Whether the moving average of the phase with an adapter, where one is kept, is what is written and drawn with.</summary>
+    public bool OutputsAverage { get; init; }
 
     /// <summary>What is measured now and then of what is trained, as <see cref="TrainingRun.Watch"/> takes it.</summary>
     public Func<IReadOnlyDictionary<string, double>>? Norms { get; init; }
@@ -39,7 +44,9 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
         var optimizer = training.MakeOptimizer(phase.Parameters);
         optimizers.Add(optimizer);
         adapter = phase.Adapter?.Set;
-        var loop = new TrainingLoop(optimizer, phase.Schedule, training.LoopOptions(phase.LastStep))
+        var average = phase.Adapter is null ? null : training.MakeAverage(phase.Parameters);   // the words of the first phase are handed on as they are
+        if (average is not null) averages.Add(average);
+        var loop = running = new TrainingLoop(optimizer, phase.Schedule, training.LoopOptions(phase.LastStep), average)
         {
             Position = position,
             LimitNorms = phase.Adapter is { } limited ? WeightNorms.By(limited.Set, limited.Options) : null,
@@ -55,21 +62,26 @@ internal sealed class PhasedTraining(IRunOptions options, TrainingRun run, Rando
     /// <summary>Runs a phase to its end.</summary>
     /// <param name="loop">As <see cref="Begin"/> gave it.</param>
     /// <param name="data">What it learns from.</param>
+    /// <param name="textLearns">Whether gradients go back into the text encoders now.</param>
     /// <param name="after">Called after every update.</param>
     /// <param name="cancellation">Stops after the running step.</param>
     /// <returns>False when it was stopped.</returns>
-    public bool Run(TrainingLoop loop, EncodedData data, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
+    public bool Run(TrainingLoop loop, EncodedData data, Func<bool> textLearns, Action<TrainingLoop, SamplerState> after, CancellationToken cancellation)
     {
-        run.Watch(Validation.Of(options, family, data, adapter), loop.Position.Step, Norms);
-        var step = new DenoisingStep(options, family, streams, data.Batches(sampler, () => true), adapter);
+        run.Watch(Validation.Of(options, family, data, adapter, UseForOutput), loop.Position.Step, Norms);
+        var step = new DenoisingStep(options, family, streams, data.Batches(sampler, textLearns), adapter);
         var finished = loop.Run(step.Score, _ => after(loop, step.Drawn!), run, cancellation);
         (position, drawn) = (loop.Position, step.Drawn ?? drawn);
         return finished;
     }
 
+    /// <summary>Puts the values to save and to draw with into the parameters of the running phase, until disposed.</summary>
+    public IDisposable UseForOutput() => running!.UseForOutput(OutputsAverage);
+
     /// <inheritdoc/>
     public void Dispose()
     {
         foreach (var optimizer in optimizers) optimizer.Dispose();
+        foreach (var average in averages) average.Dispose();
     }
 }

@@ -14,13 +14,11 @@ internal sealed class PivotalParts : IDisposable
     /// <summary>Makes both and puts them into the model.</summary>
     public PivotalParts(TrainPivotalOptions options, IDiffusionFamily family, RandomStreams streams)
     {
-        ModelFit.Require(options, family);
         this.options = options;
         using var scope = NewDisposeScope();
         var starts = TokenTraining.Starts(options.Tokens, family, streams["init"]);
         var count = EmbeddingSet.Count(starts);
-        var denoiser = new Dictionary<string, nn.Module> { ["unet"] = family.Component("unet") };
-        Adapter = AdapterSet.Create(denoiser, TargetSelector.Select(denoiser, options.Adapter), options.Adapter, streams["init"], CPU, count);
+        Adapter = TrainedParts.Attach(options, options.Adapter, family, streams, reserved: count);
         var length = Adapter.FlatParameters.numel() - count;
         Tokens = new EmbeddingSet(starts, Adapter.FlatParameters.narrow(0, length, count), Adapter.FlatGradients.narrow(0, length, count));
         family.Place(Tokens);
@@ -40,8 +38,16 @@ internal sealed class PivotalParts : IDisposable
     public TrainedParameters OfTokens => TrainedParameters.Of(Tokens, new ParameterGroup(options.Inversion.LearningRate, options.Inversion.WeightDecay));
 
     /// <summary>What the second phase moves. Words that it leaves alone are part of it, with a rate of 0, so that its states hold them.</summary>
-    public TrainedParameters OfAll => TrainedParameters.Of(Adapter, options.Training.ParameterRates, Tokens,
-        options.Inversion.TuningLearningRate > 0 ? new ParameterGroup(options.Inversion.TuningLearningRate, options.Inversion.WeightDecay) : new ParameterGroup(0));
+    public TrainedParameters OfAll(IDiffusionFamily family)
+    {
+        var ofTokens = options.Inversion.TuningLearningRate > 0 ? new ParameterGroup(options.Inversion.TuningLearningRate, options.Inversion.WeightDecay) : new ParameterGroup(0);
+        var all = TrainedParameters.Of(Adapter, TrainedParts.Rates(options, Adapter, options.Inversion.Steps), Tokens, ofTokens);
+        all.LeaveOut(TrainedParts.Unreached(options, family, Adapter));
+        return all;
+    }
+
+    /// <summary>Whether gradients go back into the text encoders after so many updates of the run.</summary>
+    public bool TextLearns(long step) => options.Inversion.TuningLearningRate > 0 || TrainedParts.TextLearns(options, step - options.Inversion.Steps);
 
     /// <summary>How far both have gone.</summary>
     public IReadOnlyDictionary<string, double> Norms() => BlockNorms.Of(Adapter).Concat(BlockNorms.Of(Tokens)).ToDictionary();

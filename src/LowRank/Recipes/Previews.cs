@@ -9,8 +9,16 @@ using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
+/// <summary>What shows how a training goes.</summary>
+internal interface IPreviews
+{
+    /// <summary>What is drawn now as the preview of a step, and what a run shows of all its previews.</summary>
+    /// <returns>False when there is nothing to draw, or drawing was stopped.</returns>
+    bool Write(RunFolder folder, long step, CancellationToken cancellation);
+}
+
 /// <summary>Pictures of the same prompts and seeds, before, while and after training.</summary>
-internal sealed class Previews
+internal sealed class Previews : IPreviews
 {
     private const int SheetSide = 128;   // pictures of small models are drawn this large
 
@@ -70,8 +78,7 @@ internal sealed class Previews
         return pictures;
     }
 
-    /// <summary>What is drawn now as the preview of a step, and the sheet of all previews.</summary>
-    /// <returns>False when there is nothing to draw, or drawing was stopped.</returns>
+    /// <inheritdoc/>
     public bool Write(RunFolder folder, long step, CancellationToken cancellation)
     {
         if (Now(cancellation) is not { } now) return false;

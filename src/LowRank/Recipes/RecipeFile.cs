@@ -48,7 +48,7 @@ internal static class RecipeFile
         return text.ToString();
     }
 
-    private static OptionsException NoRecipe(string path) => new($"there is no recipe {path}: give the path of a .toml file (examples/tango/recipe.toml is one to start from)");
+    private static OptionsException NoRecipe(string path) => new($"there is no recipe {path}: give the path of a .toml file (lora recipes has some to start from)");
 
     private static TomlTable Parse(string text, string path)
     {

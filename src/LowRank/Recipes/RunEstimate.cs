@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using LowRank.Data;
 using LowRank.Diffusion;
+using LowRank.Images;
 using LowRank.Training;
 using static TorchSharp.torch;
 
@@ -38,35 +39,68 @@ internal static class RunEstimate
     private const double KeptPerOutput = 1.3;        // activations that are kept for backward, against the sum of all layers' outputs
     private const double KeptWhenRecomputed = 0.2;   // the same with gradient checkpointing: the inputs of blocks, and all of one block
 
+    /// <summary>Of a run that trains or passes through the denoiser.</summary>
     public static TrainingPlan Of(IRunOptions options, IDiffusionFamily family, TrainingData data, TrainedSize trained)
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         var training = options.Training;
         var denoiser = family.Component(family.ComponentNames[0]);
-        var outputs = 0L;
-        List<nn.Module> trainedModels = [denoiser, .. trained.Encoders.Select(family.Component)];
-        var hooks = trainedModels.SelectMany(model => model.named_modules()).Where(item => item.module is nn.Module<Tensor, Tensor> && !item.module.children().Any())
+        var size = Largest(data);
+        var latents = zeros(training.BatchSize, family.DenoiserChannels, size.Height / family.LatentFactor, size.Width / family.LatentFactor);
+        var use = TextUse.Of(options);
+        using var given = Encode();
+        var forward = Measure([denoiser, .. trained.Encoders.Select(family.Component)], () =>
+        {
+            using var conditioning = use.AreTrained ? Encode() : null;
+            family.Predict(latents, full([training.BatchSize], 500f), conditioning ?? given);
+        });
+        return Of(options, family, data, trained, denoiser, forward);
+
+        Conditioning Encode()
+        {
+            using var texts = family.EncodePrompts([.. Enumerable.Repeat("", training.BatchSize)], use.Prompts);
+            return family.WithSizes(texts, [.. Enumerable.Repeat(new SizeCondition(size.Height, size.Width, 0, 0, size.Height, size.Width), training.BatchSize)]);
+        }
+    }
+
+    /// <summary>Of a run that trains the autoencoder.</summary>
+    public static TrainingPlan OfAutoencoder(TrainFullOptions options, IDiffusionFamily family, TrainingData data, TrainedSize trained)
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        var (autoencoder, size) = (family.Component(FullOptions.Autoencoder), Largest(data));
+        var pixels = zeros(options.Training.BatchSize, 3, size.Height, size.Width);
+        return Of(options, family, data, trained, autoencoder, Measure([autoencoder], () => family.DecodeLatents(family.EncodeImages(pixels, null))));
+    }
+
+    private static PixelSize Largest(TrainingData data) => data.Images.Select(image => image.Choice.Bucket).MaxBy(bucket => bucket.Pixels);
+
+    /// <summary>Seconds of a forward pass, and bytes of what its layers put out.</summary>
+    private static (double Seconds, long Outputs) Measure(IEnumerable<nn.Module> models, Action forward)
+    {
+        var (outputs, seconds) = (0L, double.PositiveInfinity);
+        var hooks = models.SelectMany(model => model.named_modules()).Where(item => item.module is nn.Module<Tensor, Tensor> && !item.module.children().Any())
             .Select(item => ((nn.Module<Tensor, Tensor>)item.module).register_forward_hook((_, _, output) =>
             {
                 outputs += output.numel() * output.element_size();
                 return output;
             })).ToList();
-        var size = data.Images.Select(image => image.Choice.Bucket).MaxBy(bucket => bucket.Pixels);
-        var latents = zeros(training.BatchSize, family.DenoiserChannels, size.Height / family.LatentFactor, size.Width / family.LatentFactor);
-        var use = TextUse.Of(options);
-        using var given = Encode();
-        var forward = double.PositiveInfinity;
         for (var i = 0; i < 2; i++)   // the first pass touches the weights for the first time
         {
             outputs = 0;
             var watch = Stopwatch.StartNew();
-            using var conditioning = use.AreTrained ? Encode() : null;
-            family.Predict(latents, full([training.BatchSize], 500f), conditioning ?? given);
-            forward = Math.Min(forward, watch.Elapsed.TotalSeconds);
+            forward();
+            seconds = Math.Min(seconds, watch.Elapsed.TotalSeconds);
         }
         foreach (var hook in hooks) hook.remove();
-        var weights = denoiser.parameters().Sum(parameter => parameter.numel() * parameter.element_size());
+        return (seconds, outputs);
+    }
+
+    private static TrainingPlan Of(IRunOptions options, IDiffusionFamily family, TrainingData data, TrainedSize trained, nn.Module model, (double Seconds, long Outputs) forward)
+    {
+        var training = options.Training;
+        var weights = model.parameters().Sum(parameter => parameter.numel() * parameter.element_size());
         var uses = data.Images.Sum(image => image.Repeats);
         var toDraw = PriorPictures.ToDraw(options);
         if (toDraw > 0) uses = 2 * Math.Max(options.Prior!.Count, data.Images.Where(image => !image.Options.Prior).Sum(image => image.Repeats));   // about: prior pictures will be as many as the others
@@ -74,7 +108,7 @@ internal static class RunEstimate
         {
             Model = options.Model,
             Family = family.Description,
-            ModelParameters = denoiser.parameters().Sum(parameter => parameter.numel()),
+            ModelParameters = model.parameters().Sum(parameter => parameter.numel()),
             Data = data.Report,
             Modules = trained.Modules,
             Parameters = trained.Numbers,
@@ -82,18 +116,12 @@ internal static class RunEstimate
             Steps = options.TotalSteps,
             PicturesPerStep = training.BatchSize * training.Accumulation,
             Epochs = (double)options.TotalSteps * training.BatchSize * training.Accumulation / uses,
-            MemoryBytes = Environment.WorkingSet + (long)(outputs * (training.GradientCheckpointing ? KeptWhenRecomputed : KeptPerOutput)) + LearningBytes(training, trained) + weights / 100,
-            SecondsPerStep = forward * (StepPerForward + (trained.Whole ? WeightsPerForward : 0) + (training.GradientCheckpointing ? RecomputedForward : 0)) * training.Accumulation,
+            MemoryBytes = Environment.WorkingSet + (long)(forward.Outputs * (training.GradientCheckpointing ? KeptWhenRecomputed : KeptPerOutput)) + LearningBytes(training, trained) + weights / 100,
+            SecondsPerStep = forward.Seconds * (StepPerForward + (trained.Whole ? WeightsPerForward : 0) + (training.GradientCheckpointing ? RecomputedForward : 0)) * training.Accumulation,
             Output = options.Output,
             PriorsToDraw = toDraw,
-            SecondsToDraw = options.Prior is { } prior ? toDraw * prior.Steps * (prior.Guidance == 1 ? 1 : 2) * forward / training.BatchSize : 0,
+            SecondsToDraw = options.Prior is { } prior ? toDraw * prior.Steps * (prior.Guidance == 1 ? 1 : 2) * forward.Seconds / training.BatchSize : 0,
         };
-
-        Conditioning Encode()
-        {
-            using var texts = family.EncodePrompts([.. Enumerable.Repeat("", training.BatchSize)], use.Prompts);
-            return family.WithSizes(texts, [.. Enumerable.Repeat(new SizeCondition(size.Height, size.Width, 0, 0, size.Height, size.Width), training.BatchSize)]);
-        }
     }
 
     /// <summary>Values, gradients, the optimizer's state and the moving average.</summary>

@@ -28,13 +28,14 @@ internal static class TokenTraining
 
     /// <summary>Problems of training options that a method with learned tokens would not honour.</summary>
     /// <param name="training">The recipe's.</param>
+    /// <param name="tokenNorm">The recipe's.</param>
     /// <param name="withAdapter">Whether it trains an adapter too.</param>
-    public static IEnumerable<string> Problems(TrainingOptions training, bool withAdapter)
+    public static IEnumerable<string> Problems(TrainingOptions training, double tokenNorm, bool withAdapter)
     {
-        const string Why = "not for methods with learned tokens";
-        if (training.EmaDecay > 0) yield return Invariant($"training.ema_decay: {training.EmaDecay}; {Why}");
-        if (training.Optimizer == OptimizerKind.AdamwScheduleFree) yield return $"training.optimizer: adamw-schedule-free; {Why}: take adamw";
-        if (training.GradientCheckpointing) yield return $"training.gradient_checkpointing: true; {Why} so far";
+        var scheduleFree = training.Optimizer == OptimizerKind.AdamwScheduleFree;
+        if (scheduleFree && withAdapter) yield return "training.optimizer: adamw-schedule-free; not for method = \"pivotal\", whose second phase begins with the words as the first one left them: take adamw";
+        else if (scheduleFree && tokenNorm > 0) yield return "training.optimizer: adamw-schedule-free; not with token_norm, which moves the values that it averages: take adamw";
+        if (training.EmaDecay > 0 && tokenNorm > 0) yield return Invariant($"training.ema_decay: {training.EmaDecay}; not with token_norm: the average would hold vectors from before that rule");
         if (withAdapter) yield break;
         if (training.LoraplusLrRatio != 1) yield return Invariant($"training.loraplus_lr_ratio: {training.LoraplusLrRatio}; does nothing without an adapter");
         if (training.Rates.Count > 0) yield return "training.rates: do nothing without an adapter";

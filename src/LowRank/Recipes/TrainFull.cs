@@ -20,9 +20,11 @@ public static class TrainFull
     public static TrainingPlan Plan(TrainFullOptions options)
     {
         RunOptions.ThrowIfAny(options.Validate(), "the options");
-        using var family = TrainLora.Open(options);
+        if (options.Full.IsAutoencoder) return TrainAutoencoder.Plan(options);
+        using var streams = new RandomStreams(options.Seed);
+        using var family = WholeParts.Open(options);
         var data = RunOptions.ReadData(options, family, options.Data);
-        using var trained = WholeParts.Take(options, family);
+        using var trained = WholeParts.Take(options, family, streams);
         return RunEstimate.Of(options, family, data, WholeParts.SizeOf(options, family, trained));
     }
 
@@ -36,13 +38,14 @@ public static class TrainFull
     public static TrainingResult Run(TrainFullOptions options, IProgress<TrainingEvent>? progress = null, bool resume = false, CancellationToken cancellation = default)
     {
         RunOptions.ThrowIfAny(options.Validate(), "the options");
+        if (options.Full.IsAutoencoder) return TrainAutoencoder.Run(options, progress, resume, cancellation);
         var (watch, training) = (Stopwatch.StartNew(), options.Training);
 
         // open
         using var run = TrainingRun.Open(options, resume, progress);
         using var streams = new RandomStreams(options.Seed);
-        using var family = TrainLora.Open(options);
-        using var trained = WholeParts.Take(options, family);
+        using var family = WholeParts.Open(options);
+        using var trained = WholeParts.Take(options, family, streams);
         PriorPictures.Draw(options, family, adapter: null, run, cancellation);
         var data = RunOptions.ReadData(options, family, options.Data, cancellation);
         TrainingLoop? loop = null;

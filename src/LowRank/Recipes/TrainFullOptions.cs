@@ -32,6 +32,9 @@ public sealed record TrainFullOptions : IRunOptions
     /// <summary>What of the model learns.</summary>
     public FullOptions Full { get; init; } = new();
 
+    /// <summary>How an autoencoder is trained, where that is the part. Unset: with the defaults.</summary>
+    public AutoencoderOptions? Vae { get; init; }
+
     /// <summary>How it is trained.</summary>
     public TrainingOptions Training { get; init; } = new();
 
@@ -63,9 +66,11 @@ public sealed record TrainFullOptions : IRunOptions
         .. RunOptions.Problems(this, TrainingMethod.Full,
         [
             .. Full.Validate().Select(problem => "full." + problem),
+            .. (Vae?.Validate() ?? []).Select(problem => "vae." + problem),
             .. Inpainting is { Widen: true } && !Full.Parts.Contains(FullOptions.Denoiser) ? (IEnumerable<string>)["full.parts: without unet nothing would learn to see the holes of inpainting.widen"] : [],
         ]),
         .. OfTraining(),
+        .. Full.IsAutoencoder ? OfAutoencoder() : Vae is null ? [] : ["vae: the table does nothing without full.parts = [\"vae\"]"],
     ];
 
     /// <summary>Training options that only adapters have a use for.</summary>
@@ -78,6 +83,27 @@ public sealed record TrainFullOptions : IRunOptions
             if (Training.Optimizer is OptimizerKind.Prodigy or OptimizerKind.AdamwScheduleFree) yield return $"training.optimizer: {RecipeFile.Word(Training.Optimizer.ToString())}; {Why}: take adamw8bit, adamw, adafactor or fp32";
         }
         if (Training.LoraplusLrRatio != 1) yield return Invariant($"training.loraplus_lr_ratio: {Training.LoraplusLrRatio}; does nothing without an adapter");
+    }
+
+    /// <summary>What only a denoiser and its captions have a use for.</summary>
+    private IEnumerable<string> OfAutoencoder()
+    {
+        const string Why = "with full.parts = [\"vae\"]";
+        if (Loss != new LossOptions()) yield return $"loss: the table does nothing {Why}; the loss of an autoencoder is in [vae]";
+        if (Noise != new NoiseOptions()) yield return $"noise: the table does nothing {Why}";
+        if (Prior is not null) yield return $"prior: the table does nothing {Why}";
+        if (Inpainting is not null) yield return $"inpainting: the table does nothing {Why}";
+        if (Validation.Share > 0) yield return Invariant($"validation.share: {Validation.Share}; does nothing {Why}");
+        if (Training.Precision != Precision.Fp32) yield return $"training.precision: bf16; not {Why}: autoencoders are always computed in 32 bits";
+        if (Training.ClipSkip != 1) yield return Invariant($"training.clip_skip: {Training.ClipSkip}; does nothing {Why}");
+        if (Training.GradientCheckpointing) yield return $"training.gradient_checkpointing: true; not {Why}";
+        if (Training.Cache != CacheKind.Memory) yield return $"training.cache: {RecipeFile.Word(Training.Cache.ToString())}; does nothing {Why}: nothing is encoded ahead";
+        if (Preview != new PreviewOptions { Every = Preview.Every, Captions = Preview.Captions, Prompts = Preview.Prompts } || Preview.Prompts.Count > 0) yield return $"preview: only every and captions do something {Why}; pictures of the data are shown before and behind it";
+        for (var i = 0; i < Data.Count; i++)
+        {
+            var set = Data[i];
+            if (set.Prior || set.Mask != MaskSource.None || set.LossWeight != 1 || set.HeldOut) yield return $"data[{i}].prior, data[{i}].mask, data[{i}].loss_weight, data[{i}].held_out: do nothing {Why}";
+        }
     }
 
     int IRunOptions.TotalSteps => Training.Steps;

@@ -26,7 +26,7 @@ public static class TrainLora
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
         var data = RunOptions.ReadData(options, family, options.Data);
-        using var adapter = TrainedParts.Attach(options, family, streams);
+        using var adapter = TrainedParts.Attach(options, options.Adapter, family, streams);
         return RunEstimate.Of(options, family, data, TrainedSize.Of(adapter, options.Save.Precision));
     }
 
@@ -46,7 +46,7 @@ public static class TrainLora
         using var run = TrainingRun.Open(options, resume, progress);
         using var streams = new RandomStreams(options.Seed);
         using var family = Open(options);
-        using var adapter = TrainedParts.Attach(options, family, streams);
+        using var adapter = TrainedParts.Attach(options, options.Adapter, family, streams);
         PriorPictures.Draw(options, family, adapter, run, cancellation);
         var data = RunOptions.ReadData(options, family, options.Data, cancellation);
         TrainingLoop? loop = null;
@@ -61,7 +61,7 @@ public static class TrainLora
         var before = previews.Draw(strength: 0, cancellation);
 
         // loop
-        var parameters = TrainedParts.Parameters(options, family, adapter);
+        var parameters = TrainedParameters.Of(adapter, TrainedParts.Rates(options, adapter), TrainedParts.Unreached(options, family, adapter));
         using var optimizer = training.MakeOptimizer(parameters);
         using var average = training.MakeAverage(parameters);
         loop = new TrainingLoop(optimizer, training.MakeSchedule(), training.LoopOptions(training.Steps), average) { LimitNorms = WeightNorms.By(adapter, options.Adapter), Absent = adapter.TakeAbsent };
@@ -69,7 +69,7 @@ public static class TrainLora
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
         adapter.DropoutStream = streams["dropout"];
-        TrainedParts.SetCheckpointing(options, family, adapter, streams);
+        TrainedParts.SetCheckpointing(options, family, TrainedParts.PartsOf(adapter), streams);
         run.Watch(Validation.Of(options, family, encoded, adapter, Weights), loop.Position.Step, () => BlockNorms.Of(adapter));
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => TrainedParts.TextLearns(options, loop.Position.Step)), adapter);
         var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, previews, cancellation), run, cancellation));

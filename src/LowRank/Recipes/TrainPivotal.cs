@@ -45,7 +45,9 @@ public static class TrainPivotal
         using var parts = new PivotalParts(options, family, streams);
         PriorPictures.Draw(options, family, parts.Adapter, run, cancellation);
         var data = TokenTraining.ReadData(options, options.Tokens, options.Template, family, cancellation);
-        run.Begin(RunEstimate.Of(options, family, data, parts.Size), data, (path, made) => parts.Write(path, family, made, withTokens: true));
+        PhasedTraining? begun = null;
+        IDisposable Weights() => begun!.UseForOutput();   // those to save and to draw with, until disposed
+        run.Begin(RunEstimate.Of(options, family, data, parts.Size), data, Write);
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
@@ -54,7 +56,9 @@ public static class TrainPivotal
         captioned.EncodeAhead(cancellation);
         var previews = new Previews(options, family, data, parts.Adapter, run);
         var before = previews.Draw(strength: 0, cancellation);
-        using var phases = new PhasedTraining(options, run, streams, family, RunOptions.MakeSampler(options, data, streams)) { Norms = parts.Norms };
+        using var phases = new PhasedTraining(options, run, streams, family, RunOptions.MakeSampler(options, data, streams)) { OutputsAverage = options.Save.Ema, Norms = parts.Norms };
+        (begun, previews.Weights) = (phases, Weights);
+        TrainedParts.SetCheckpointing(options, family, family.ComponentNames, streams);
 
         // invert, tune
         var finished = run.Guard(() => Invert() && Tune());
@@ -63,6 +67,7 @@ public static class TrainPivotal
         var sheet = finished ? previews.WriteBeforeAfter(run.Folder, before, cancellation) : null;
         run.End(finished, phases.Step, watch.Elapsed);
         var result = run.Result(finished, phases.Step, watch.Elapsed, sheet, previews.Prompts);
+        using var weights = Weights();
         return finished ? result with { Embeddings = parts.WriteEachAlone(run.Folder, family, phases.Step) } : result;
 
         bool Invert()
@@ -70,7 +75,7 @@ public static class TrainPivotal
             if (options.Inversion.Steps == 0 || run.ResumesAt > options.Inversion.Steps) return true;
             parts.Adapter.Detach();   // it changes nothing yet, and would only cost time
             var loop = phases.Begin(new(parts.OfTokens, options.Inversion.MakeSchedule(), options.Inversion.Steps));
-            return phases.Run(loop, captioned, After(options.Inversion.LearningRate, options.Inversion.MakeSchedule(), 0), cancellation);
+            return phases.Run(loop, captioned, () => true, After(options.Inversion.LearningRate, options.Inversion.MakeSchedule(), 0), cancellation);
         }
 
         bool Tune()
@@ -78,11 +83,17 @@ public static class TrainPivotal
             parts.Adapter.Attach();
             parts.Adapter.DropoutStream = streams["dropout"];
             parts.Tokens.RequireGradients(options.Inversion.TuningLearningRate > 0);
-            var loop = phases.Begin(new(parts.OfAll, new LearningRateSchedule.Later(options.Inversion.Steps, training.MakeSchedule()), parts.TotalSteps, (parts.Adapter, options.Adapter)));
+            var loop = phases.Begin(new(parts.OfAll(family), new LearningRateSchedule.Later(options.Inversion.Steps, training.MakeSchedule()), parts.TotalSteps, (parts.Adapter, options.Adapter)));
             if (cancellation.IsCancellationRequested) return false;
-            using var encoded = options.Inversion.TuningLearningRate > 0 ? null : new EncodedData(family, data, cache, identity.WithTokens(parts.Tokens), TextUse.Of(options), run) { Holes = HoleMaking.Of(options, streams) };
+            using var encoded = options.Inversion.TuningLearningRate > 0 || options.TextEncoder is not null ? null : new EncodedData(family, data, cache, identity.WithTokens(parts.Tokens), TextUse.Of(options), run) { Holes = HoleMaking.Of(options, streams) };
             encoded?.EncodeAhead(cancellation, warn: false);
-            return phases.Run(loop, encoded ?? captioned, After(options.Inversion.TuningLearningRate, training.MakeSchedule(), options.Inversion.Steps), cancellation);
+            return phases.Run(loop, encoded ?? captioned, () => parts.TextLearns(loop.Position.Step), After(options.Inversion.TuningLearningRate, training.MakeSchedule(), options.Inversion.Steps), cancellation);
+        }
+
+        void Write(string path, long made)
+        {
+            using var output = Weights();
+            parts.Write(path, family, made, withTokens: true);
         }
 
         Action<TrainingLoop, SamplerState> After(double tokenRate, LearningRateSchedule schedule, long firstStep) => (loop, drawn) =>

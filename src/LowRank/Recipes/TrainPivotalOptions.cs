@@ -48,6 +48,9 @@ public sealed record TrainPivotalOptions : IRunOptions
     /// <summary>What is attached to the model in the second phase.</summary>
     public AdapterOptions Adapter { get; init; } = new();
 
+    /// <summary>What is attached to the text encoders in the second phase. Unset: nothing.</summary>
+    public TextEncoderOptions? TextEncoder { get; init; }
+
     /// <summary>The second phase, and what both share: batch, optimizer, loss.</summary>
     public TrainingOptions Training { get; init; } = new();
 
@@ -84,16 +87,15 @@ public sealed record TrainPivotalOptions : IRunOptions
             .. TokenTraining.Problems(Tokens, Template, TokenNorm),
             .. Inversion.Validate().Select(problem => "inversion." + problem),
             .. Adapter.Validate().Select(problem => "adapter." + problem),
+            .. (TextEncoder?.Validate(Training.Steps) ?? []).Select(problem => "text_encoder." + problem),
         ]),
-        .. TokenTraining.Problems(Training, withAdapter: true),
+        .. TokenTraining.Problems(Training, TokenNorm, withAdapter: true),
         .. RunOptions.AcrossTables(Training, Adapter),
     ];
 
     IReadOnlyList<string> IRunOptions.LearnedWords => [.. Tokens.Select(token => token.Token.Trim())];
 
     int IRunOptions.TotalSteps => Inversion.Steps + Training.Steps;
-
-    TextEncoderOptions? IRunOptions.TextEncoder => null;
 
     IRunOptions IRunOptions.With(string output, IReadOnlyList<DataSetOptions> data, PriorOptions? prior) => this with { Output = output, Data = data, Prior = prior };
 }

@@ -46,6 +46,8 @@ public static class TrainTextualInversion
         using var family = TrainLora.Open(options);
         using var tokens = MakeTokens(options, family, streams);
         var data = TokenTraining.ReadData(options, options.Tokens, options.Template, family, cancellation);
+        TrainingLoop? loop = null;
+        IDisposable Weights() => loop!.UseForOutput(averaged: true);   // those to save and to draw with, until disposed
         run.Begin(RunEstimate.Of(options, family, data, SizeOf(options, tokens)), data, Write);
 
         // encode
@@ -56,18 +58,23 @@ public static class TrainTextualInversion
         var before = previews.Draw(strength: 0, cancellation);
 
         // loop
-        using var optimizer = training.MakeOptimizer(TrainedParameters.Of(tokens, new ParameterGroup(training.LearningRate, training.WeightDecay)));
+        var parameters = TrainedParameters.Of(tokens, new ParameterGroup(training.LearningRate, training.WeightDecay));
+        using var optimizer = training.MakeOptimizer(parameters);
+        using var average = training.MakeAverage(parameters);
         var schedule = training.MakeSchedule();
-        var loop = new TrainingLoop(optimizer, schedule, training.LoopOptions(training.Steps));
+        loop = new TrainingLoop(optimizer, schedule, training.LoopOptions(training.Steps), average);
+        previews.Weights = Weights;
+        TrainedParts.SetCheckpointing(options, family, family.ComponentNames, streams);
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
-        run.Watch(Validation.Of(options, family, encoded), loop.Position.Step, () => BlockNorms.Of(tokens));
+        run.Watch(Validation.Of(options, family, encoded, weights: Weights), loop.Position.Step, () => BlockNorms.Of(tokens));
         var step = new DenoisingStep(options, family, streams, encoded.Batches(sampler, () => true));
         var finished = run.Guard(() => loop.Run(step.Score, Between, run, cancellation));
 
         // write
         var sheet = finished ? previews.WriteBeforeAfter(run.Folder, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
+        using var output = Weights();
         var files = finished ? TokenTraining.WriteEach(run.Folder, tokens, options.Embeddings, AdapterFacts.OfRun(options, family, loop.Position.Step)) : [];
         return run.Result(finished, loop.Position.Step, watch.Elapsed, sheet, previews.Prompts) with { Embeddings = files };
 
@@ -79,6 +86,7 @@ public static class TrainTextualInversion
 
         void Write(string path, long made)
         {
+            using var output = Weights();
             using var scope = NewDisposeScope();
             SafetensorsWriter.Write(path, EmbeddingWriter.Bundle(path, tokens.Tokens, AdapterFacts.TypeOf(options.Embeddings.Precision).ToScalarType()), AdapterFacts.OfRun(options, family, made));
         }

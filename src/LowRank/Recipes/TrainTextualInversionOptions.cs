@@ -64,7 +64,7 @@ public sealed record TrainTextualInversionOptions : IRunOptions
 
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate() =>
-        [.. RunOptions.Problems(this, TrainingMethod.TextualInversion, TokenTraining.Problems(Tokens, Template, TokenNorm)), .. TokenTraining.Problems(Training, withAdapter: false)];
+        [.. RunOptions.Problems(this, TrainingMethod.TextualInversion, TokenTraining.Problems(Tokens, Template, TokenNorm)), .. TokenTraining.Problems(Training, TokenNorm, withAdapter: false)];
 
     int IRunOptions.TotalSteps => Training.Steps;
 

@@ -111,7 +111,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     }
 
     /// <summary>After every update: notes it, measures, saves and draws previews where the options say so.</summary>
-    public void AfterStep(TrainingLoop loop, RandomStreams streams, SamplerState data, Previews previews, CancellationToken cancellation)
+    public void AfterStep(TrainingLoop loop, RandomStreams streams, SamplerState data, IPreviews previews, CancellationToken cancellation)
     {
         var (made, training, last) = (loop.Position.Step, options.Training, loop.Position.Step == options.TotalSteps);
         Reach(loop, streams, data);

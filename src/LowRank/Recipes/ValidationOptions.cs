@@ -16,7 +16,7 @@ public sealed record ValidationOptions
     /// </summary>
     public double Share { get; init; }
 
-    /// <summary>Measures every so many updates; 0 only before and after. Unset: twenty times in the run. A measure costs a forward pass for each picture and timestep.</summary>
+    /// <summary>Measures every so many updates; 0 only before and after. Unset: about twenty times in the run. A measure costs a forward pass for each picture and timestep.</summary>
     public int? Every { get; init; }
 
     /// <summary>Timesteps at which each picture is measured, 0…999.</summary>

@@ -1,5 +1,8 @@
+using LowRank.Data;
 using LowRank.Diffusion;
+using LowRank.Families;
 using LowRank.Foundation;
+using LowRank.Text;
 using LowRank.Training;
 
 namespace LowRank.Recipes;
@@ -7,15 +10,31 @@ namespace LowRank.Recipes;
 /// <summary>The parts of a model that a full training moves, in one flat tensor that their weights are views of.</summary>
 internal static class WholeParts
 {
-    /// <summary>Takes the parts that the recipe names out of a model. The caller disposes the result before the model.</summary>
-    /// <exception cref="OptionsException">A part that the model lacks, or a model that such a run cannot train.</exception>
-    public static TrainedModules Take(TrainFullOptions options, IDiffusionFamily family)
+    /// <summary>Opens the model; one that is to be made needs neither weights nor tokenizers, which are built from the captions then.</summary>
+    public static IDiffusionFamily Open(TrainFullOptions options)
     {
-        ModelFit.Require(options, family);
-        var known = family.ComponentNames;
+        if (options.Full.Init == WeightStart.Base) return TrainLora.Open(options);
+        return FamilyDetector.OpenToMake(options.Model, options.Inpainting?.Widen == true, () =>
+        {
+            const int AnySize = 64;   // only captions are looked at
+            var images = TrainingData.Read(options.Data, AnySize, options.Validation.Share).Images;
+            return BuiltTokenizer.Count(images.Select(image => Captions.Plain(image.Caption, image.Options.CaptionRules)), options.Full.Words);
+        });
+    }
+
+    /// <summary>Takes the parts that the recipe names out of a model, with random weights where it says so. The caller disposes the result before the model.</summary>
+    /// <exception cref="OptionsException">A part that the model lacks, or a model that such a run cannot train.</exception>
+    public static TrainedModules Take(TrainFullOptions options, IDiffusionFamily family, RandomStreams streams)
+    {
+        if (!options.Full.IsAutoencoder) ModelFit.Require(options, family);
+        List<string> known = [.. family.ComponentNames, FullOptions.Autoencoder];
         var lacking = options.Full.Parts.FirstOrDefault(part => !known.Contains(part));
         if (lacking is not null) throw new OptionsException($"full.parts: {lacking}; the model {options.Model} ({family.Name}) has {string.Join(", ", known)}");
         var (full, training) = (options.Full, options.Training);
+        if (full.Init == WeightStart.Random)
+        {
+            foreach (var part in full.Parts) family.DrawWeights(part, streams["init"]);
+        }
         var rates = training.ParameterRates with { Parts = full.Encoders.ToDictionary(part => part, _ => new ParameterGroup(full.TextEncoderLearningRate ?? training.LearningRate)) };
         var trained = new TrainedModules([.. full.Parts.Select(part => (part, family.Component(part)))], rates);
         foreach (var encoder in full.Encoders)

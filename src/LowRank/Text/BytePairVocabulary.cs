@@ -45,6 +45,23 @@ internal sealed class BytePairVocabulary
         }
     }
 
+    /// <summary>The tokens that every such vocabulary begins with: the symbols of all bytes, printable ones first, then the same at the end of a word.</summary>
+    public static IEnumerable<string> ByteTokens
+    {
+        get
+        {
+            var inOrder = ByteSymbols.Order().ToList();   // printable Latin-1 lies below U+0100
+            return [.. inOrder.Select(symbol => symbol.ToString()), .. inOrder.Select(symbol => symbol + EndOfWord)];
+        }
+    }
+
+    /// <summary>A word as the symbols of its bytes, the last one marked.</summary>
+    public static IEnumerable<string> SymbolsOf(string word)
+    {
+        var bytes = Encoding.UTF8.GetBytes(word);
+        return bytes.Select((value, at) => at == bytes.Length - 1 ? ByteSymbols[value] + EndOfWord : ByteSymbols[value].ToString());
+    }
+
     /// <summary>Number of tokens.</summary>
     public int Count => ids.Count;
 

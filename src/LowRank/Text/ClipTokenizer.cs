@@ -190,10 +190,18 @@ internal sealed class ClipTokenizer
     /// <summary>Splits normalised text as CLIP's pattern does: contractions, runs of letters, single digits, runs of anything else but spaces.</summary>
     private void EncodeWords(string text, List<int> ids)
     {
+        foreach (var word in Split(text)) vocabulary.EncodeWord(word, ids);
+    }
+
+    /// <summary>The words that a text is taken apart into before byte pairs, normalised.</summary>
+    public static IEnumerable<string> Words(string text) => Split(Normalise(ReplaceLoneSurrogates(text)));
+
+    private static IEnumerable<string> Split(string text)
+    {
         for (var at = 0; at < text.Length;)
         {
             var end = WordEnd(text, at);
-            if (text[at] != ' ') vocabulary.EncodeWord(text[at..end], ids);
+            if (text[at] != ' ') yield return text[at..end];
             at = end;
         }
     }

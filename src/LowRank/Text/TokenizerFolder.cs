@@ -9,6 +9,9 @@ namespace LowRank.Text;
 /// </summary>
 internal static class TokenizerFolder
 {
+    /// <summary>Whether a folder holds a tokenizer.</summary>
+    public static bool IsIn(string folder) => Path.Exists(Path.Combine(folder, "vocab.json")) || Path.Exists(Path.Combine(folder, "tokenizer.json"));
+
     /// <exception cref="CheckpointException">A file is missing or damaged, or asks for what CLIP's tokenizer does not do.</exception>
     public static ClipTokenizer Open(string folder)
     {

@@ -14,10 +14,10 @@ internal static class ReportData
     public static string Of(DataReport report, IReadOnlyList<string> captions)
     {
         var html = new StringBuilder();
-        html.Append("<div class=\"wide\"><table><tr><th>folder</th><th class=\"n\">pictures</th><th class=\"n\">own captions</th><th class=\"n\">uses an epoch</th><th class=\"n\">held out</th><th class=\"n\">skipped</th></tr>\n");
+        html.Append("<div class=\"wide\"><table><tr><th>folder</th><th class=\"n\">pictures</th><th>sizes</th><th class=\"n\">own captions</th><th class=\"n\">uses an epoch</th><th class=\"n\">held out</th><th class=\"n\">skipped</th></tr>\n");
         foreach (var set in report.Sets)
         {
-            html.Append(CultureInfo.InvariantCulture, $"<tr><td>{Text(set.Folder)}</td><td class=\"n\">{set.Pictures}</td><td class=\"n\">{set.Captions}</td><td class=\"n\">{set.Uses}</td><td class=\"n\">{set.HeldOut}</td><td class=\"n\">{set.Skipped.Count}</td></tr>\n");
+            html.Append(CultureInfo.InvariantCulture, $"<tr><td>{Text(set.Folder)}</td><td class=\"n\">{set.Pictures}</td><td>{Sizes(set)}</td><td class=\"n\">{set.Captions}</td><td class=\"n\">{set.Uses}</td><td class=\"n\">{set.HeldOut}</td><td class=\"n\">{set.Skipped.Count}</td></tr>\n");
         }
         html.Append("</table></div>\n");
         foreach (var set in report.Sets)
@@ -46,6 +46,8 @@ internal static class ReportData
     {
         if (lines.Count > 0) html.Append(CultureInfo.InvariantCulture, $"<details><summary>{lines.Count} {what}</summary><pre>{Text(string.Join('\n', lines))}</pre></details>\n");
     }
+
+    private static string Sizes(DataSetReport set) => set.Smallest == set.Largest ? $"{set.Smallest}" : $"{set.Smallest} to {set.Largest}";
 
     private static string Text(string text) => WebUtility.HtmlEncode(text);
 }

@@ -138,6 +138,7 @@ public sealed class RunFolder
         {
             StepFinished finished => finished.Step <= step,
             PreviewWritten preview => preview.Step <= step,
+            ReconstructionMeasured measured => measured.Step <= step,
             HeldOutMeasured measured => measured.Step <= step,
             NormsMeasured norms => norms.Step <= step,
             RunSaved saved => saved.Step <= step,

@@ -20,7 +20,7 @@ public static class RunReport
         body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 80rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word }
         h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem } .state, figcaption, .faint { color: var(--faint) } p { max-width: 48rem }
         table { border-collapse: collapse } td, th { padding: .15rem 1.2rem .15rem 0; vertical-align: top; text-align: left; font-weight: normal } th, .facts td:first-child { color: var(--faint) }
-        td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } .wide { overflow-x: auto } details { margin: .5rem 0 } summary { cursor: pointer }
+        td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } .wide { overflow-x: auto; margin: .8rem 0 } details { margin: .5rem 0 } summary { cursor: pointer }
         figure { margin: 1rem 0 } img { max-width: 100%; height: auto; border: 1px solid var(--line); background: #fff } svg { display: block; width: 100%; height: auto }
         pre { background: color-mix(in srgb, var(--line) 35%, transparent); padding: 1rem; overflow-x: auto; font-size: .85rem; margin: .5rem 0 }
         .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem 1.5rem } .plot { margin: 0 }
@@ -49,8 +49,9 @@ public static class RunReport
         page.Append(CultureInfo.InvariantCulture, $"<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{Text(name)}: a LowRank run</title>\n<style>\n{Style}\n</style></head>\n<body>\n");
         page.Append(CultureInfo.InvariantCulture, $"<h1>{Text(name)}</h1>\n<p class=\"state\">{Text(State(events))}</p>\n");
         Warnings(page, events);
-        Picture(page, run.BeforeAfter, "Same prompts and seeds without and with the adapter.");
-        Facts(page, started.Plan, steps, ReportPlots.HeldOutFact(events));
+        var measured = events.OfType<ReconstructionMeasured>().ToList();
+        Picture(page, run.BeforeAfter, measured.Count > 0 ? "Pictures, and what the autoencoder brings back of them." : "Same prompts and seeds before and after.");
+        Facts(page, started.Plan, steps, ReportPlots.HeldOutFact(events), measured);
         Section(page, "How it went", ReportPlots.Of(events));
         Section(page, "Pictures with the highest loss", ReportPlots.HardestPictures(steps));
         Previews(page, events, run);
@@ -72,7 +73,7 @@ public static class RunReport
         foreach (var text in events.OfType<RunWarning>().Where(warning => !warning.OfCaption).Select(warning => warning.Text).Distinct()) page.Append(CultureInfo.InvariantCulture, $"<p class=\"warning\">{Text(text)}</p>\n");
     }
 
-    private static void Facts(StringBuilder page, TrainingPlan plan, List<StepFinished> steps, FormattableString? heldOut)
+    private static void Facts(StringBuilder page, TrainingPlan plan, List<StepFinished> steps, FormattableString? heldOut, List<ReconstructionMeasured> measured)
     {
         var rows = new List<(string, FormattableString)>
         {
@@ -86,6 +87,7 @@ public static class RunReport
             rows.Add(("time", $"{steps.Select(step => step.Seconds).Order().ElementAt(steps.Count / 2):0.###} s a step (median)"));
             rows.Add(("memory", $"{steps.Max(step => step.MemoryBytes) / 1e9:0.00} GB at most"));
         }
+        if (measured.Count > 0) rows.Add(("reconstruction", $"{measured[0].Psnr:0.0} dB before, {measured[^1].Psnr:0.0} dB now; PSNR, mean of {measured[^1].Pictures} pictures"));
         if (heldOut is not null) rows.Insert(Math.Min(4, rows.Count), ("held-out loss", heldOut));
         Section(page, "What was trained", $"<table class=\"facts\">{string.Concat(rows.Select(row => $"<tr><td>{row.Item1}</td><td>{Text(row.Item2.ToString(CultureInfo.InvariantCulture))}</td></tr>"))}</table>");
     }

@@ -15,6 +15,7 @@ namespace LowRank.Training;
 [JsonDerivedType(typeof(HeldOutMeasured), "held_out")]
 [JsonDerivedType(typeof(NormsMeasured), "norms")]
 [JsonDerivedType(typeof(PreviewWritten), "preview")]
+[JsonDerivedType(typeof(ReconstructionMeasured), "reconstruction")]
 [JsonDerivedType(typeof(RunSaved), "saved")]
 [JsonDerivedType(typeof(RunWarning), "warning")]
 [JsonDerivedType(typeof(RunFinished), "done")]
@@ -126,6 +127,22 @@ public sealed class PreviewWritten : TrainingEvent
 
     /// <summary>The picture.</summary>
     public string Path { get; }
+}
+
+/// <summary>How well an autoencoder brings pictures of the data back was measured.</summary>
+public sealed class ReconstructionMeasured : TrainingEvent
+{
+    [JsonConstructor]
+    internal ReconstructionMeasured(long step, int pictures, double psnr) => (Step, Pictures, Psnr) = (step, pictures, psnr);
+
+    /// <summary>Updates made so far; 0 is the model as it came.</summary>
+    public long Step { get; }
+
+    /// <summary>How many pictures.</summary>
+    public int Pictures { get; }
+
+    /// <summary>Peak signal-to-noise ratio in decibels, the mean over the pictures: higher is nearer.</summary>
+    public double Psnr { get; }
 }
 
 /// <summary>The state that a resume needs was written, and with it the adapter, or the model where the recipe asks for it.</summary>

@@ -15,7 +15,7 @@ public sealed class TrainingPlan
     /// <summary>What it turned out to be: "Stable Diffusion 1".</summary>
     public required string Family { get; init; }
 
-    /// <summary>Numbers in the denoiser.</summary>
+    /// <summary>Numbers in the denoiser; in the autoencoder where that is trained.</summary>
     public required long ModelParameters { get; init; }
 
     /// <summary>What was found in the data folders.</summary>

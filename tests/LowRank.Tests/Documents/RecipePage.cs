@@ -35,7 +35,7 @@ internal static partial class RecipePage
     public static string MethodOf(string section, string key) => (section, key) switch
     {
         ("tokens" or "inversion" or "embeddings", _) or ("", "template" or "token_norm") => "pivotal",
-        ("full", _) or ("save", "intermediate") or ("inpainting", "widen") => "full",
+        ("full" or "vae", _) or ("save", "intermediate") or ("inpainting", "widen") => "full",
         _ => "lora",
     };
 
@@ -53,6 +53,7 @@ internal static partial class RecipePage
         method ??= given.FindLast(item => item.Key == "method").Value?.Trim('"') ?? given.Select(item => MethodOf(section, item.Key)).FirstOrDefault(of => of != "lora", "lora");
         if (method != "lora") values[""]["method"] = $"\"{method}\"";
         if (method is "pivotal" or "textual-inversion") values["tokens"] = new() { ["token"] = "\"<s1>\"" };
+        if (section == "vae") values["full"] = new() { ["parts"] = "[\"vae\"]" };
         if (section == "prior") values[section] = new() { ["prompt"] = "\"a dog\"", ["folder"] = "\"class\"" };
         if (section == "training.rates") values[section] = new() { ["pattern"] = "\"unet:**\"" };
         if (section == "adapter.overrides") values[section] = new() { ["pattern"] = "\"attention\"", ["rank"] = "2" };

@@ -24,7 +24,8 @@ internal sealed class FedFamily(UnetFamily family, Func<long[], Tensor> draw) : 
     public List<Tensor> Encoded { get; } = [];
 
     public nn.Module Component(string name) => family.Component(name);
-    public void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts) => family.Write(target, type, facts);
+    public void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts, LatentStatistics? latents = null) => family.Write(target, type, facts, latents);
+    public void DrawWeights(string component, Generator generator) => family.DrawWeights(component, generator);
     public void Release(string component) => family.Release(component);
 
     public void Place(IReadOnlyList<LearnedToken> tokens) => family.Place(tokens);

@@ -109,6 +109,89 @@ public sealed class LearnTokensTests : IDisposable
         Assert.Equal(File.ReadAllBytes(whole.Adapter), File.ReadAllBytes(resumed.Adapter));
     }
 
+    /// <summary>As the package of 2022 did it: the second phase trains an adapter on the text encoder too, with the learned words in the prompts.</summary>
+    [Theory]
+    [InlineData(2, 0)]
+    [InlineData(3, 0)]
+    [InlineData(5, 0)]
+    [InlineData(6, 0.01)]
+    public void With_a_text_encoder_an_average_and_checkpointing_it_goes_on_to_the_same_bytes_too(int stopAfter, double tuningRate)
+    {
+        var options = Pivotal with
+        {
+            TokenNorm = 0,
+            Inversion = Pivotal.Inversion with { TuningLearningRate = tuningRate },
+            TextEncoder = new TextEncoderOptions { Rank = 2, LearningRate = 0.01, StopStep = 2 },
+            Training = Pivotal.Training with { EmaDecay = 0.9, GradientCheckpointing = true },
+        };
+        var whole = TrainPivotal.Run(options with { Output = run.Path("whole") }, cancellation: TestContext.Current.CancellationToken);
+        using var stop = new CancellationTokenSource();
+        Assert.Equal(stopAfter, TrainPivotal.Run(options, StopAt(stopAfter, stop), cancellation: stop.Token).Steps);
+        var resumed = TrainPivotal.Run(options, resume: true, cancellation: TestContext.Current.CancellationToken);
+        Assert.Equal(File.ReadAllBytes(whole.Adapter), File.ReadAllBytes(resumed.Adapter));
+        Assert.Contains(TinyRun.Tensors(whole.Adapter).Keys, name => name.StartsWith("lora_te_", StringComparison.Ordinal));
+        Assert.Empty(InspectAdapter.Run(whole.Adapter).Trouble);
+    }
+
+    [Fact]
+    public void The_text_encoders_adapter_learns_in_the_second_phase_until_its_last_step_and_nothing_of_it_in_the_first()
+    {
+        var options = Pivotal with { TokenNorm = 0, TextEncoder = new TextEncoderOptions { Rank = 2, LearningRate = 0.01, StopStep = 2 }, Training = Pivotal.Training with { SaveEvery = 1 }, Save = new SaveOptions { Precision = SavePrecision.Fp32 } };
+        TrainPivotal.Run(options with { Training = options.Training with { Keep = 10 } }, cancellation: TestContext.Current.CancellationToken);
+        string Text(int step) => string.Join('\n', TinyRun.Tensors(Path.Combine(run.Output, $"adapter-{step:D6}.safetensors")).Where(tensor => tensor.Key.StartsWith("lora_te_", StringComparison.Ordinal)).Select(tensor => tensor.Value));
+        Assert.Equal(Text(1), Text(3));
+        Assert.NotEqual(Text(3), Text(4));
+        Assert.NotEqual(Text(4), Text(5));
+        Assert.Equal(Text(5), Text(7));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Gradient_checkpointing_changes_nothing_of_what_words_learn(bool pivotal)
+    {
+        string Learned(bool recomputes)
+        {
+            var output = run.Path($"run-{recomputes}");
+            var training = Pivotal.Training with { GradientCheckpointing = recomputes };
+            var result = pivotal
+                ? TrainPivotal.Run(Pivotal with { Output = output, Training = training, TextEncoder = new TextEncoderOptions { Rank = 2 }, Inversion = Pivotal.Inversion with { TuningLearningRate = 0.01 } }, cancellation: TestContext.Current.CancellationToken)
+                : TrainTextualInversion.Run(Inversion with { Output = output, Training = training }, cancellation: TestContext.Current.CancellationToken);
+            return string.Join('\n', TinyRun.Tensors(result.Adapter));
+        }
+        Assert.Equal(Learned(false), Learned(true));
+    }
+
+    /// <summary>Decay 0 of the average is the values themselves, near 1 they hardly leave the start.</summary>
+    [Theory]
+    [InlineData(OptimizerKind.Adamw, 0.9)]
+    [InlineData(OptimizerKind.AdamwScheduleFree, 0)]
+    public void An_averaged_inversion_writes_the_average_and_goes_on_to_the_same_bytes(OptimizerKind kind, double decay)
+    {
+        var options = Inversion with { Training = Inversion.Training with { Optimizer = kind, EmaDecay = decay, Schedule = LearningRateShape.Constant, WarmupSteps = 0 } };
+        var whole = TrainTextualInversion.Run(options with { Output = run.Path("whole") }, cancellation: TestContext.Current.CancellationToken);
+        using var stop = new CancellationTokenSource();
+        Assert.Equal(3, TrainTextualInversion.Run(options, StopAt(3, stop), cancellation: stop.Token).Steps);
+        var resumed = TrainTextualInversion.Run(options, resume: true, cancellation: TestContext.Current.CancellationToken);
+        Assert.Equal(File.ReadAllBytes(whole.Adapter), File.ReadAllBytes(resumed.Adapter));
+        Assert.Equal(TinyRun.Tensors(whole.Adapter).Values, TinyRun.Tensors(Assert.Single(whole.Embeddings)).Values);
+        using var trained = Parameters(run.Path("whole", "state"));
+        using var written = Assert.Single(Embedding.Read(whole.Adapter));
+        Assert.False(written.Vectors["text_encoder"].flatten().allclose(trained, 1e-6, 1e-7));
+    }
+
+    [Fact]
+    public void What_cannot_be_averaged_is_refused()
+    {
+        void Refused(string problem, Func<object> plan) => Assert.Equal("1 problem in the options\n\n" + problem, Assert.Throws<OptionsException>(plan).Message);
+        Refused("training.optimizer  adamw-schedule-free; not for method = \"pivotal\", whose second phase begins with the words as the first one left them: take adamw",
+            () => TrainPivotal.Plan(Pivotal with { Training = Pivotal.Training with { Optimizer = OptimizerKind.AdamwScheduleFree, Schedule = LearningRateShape.Constant } }));
+        Refused("training.optimizer  adamw-schedule-free; not with token_norm, which moves the values that it averages: take adamw",
+            () => TrainTextualInversion.Plan(Inversion with { TokenNorm = 0.4, Training = Inversion.Training with { Optimizer = OptimizerKind.AdamwScheduleFree, Schedule = LearningRateShape.Constant } }));
+        Refused("training.ema_decay  0.9; not with token_norm: the average would hold vectors from before that rule",
+            () => TrainPivotal.Plan(Pivotal with { Training = Pivotal.Training with { EmaDecay = 0.9 } }));
+    }
+
     [Fact]
     public void A_pivotal_tuning_leaves_adapter_and_words_together_and_each_alone()
     {
@@ -201,6 +284,14 @@ public sealed class LearnTokensTests : IDisposable
             TrainTextualInversion.Run(Inversion with { Output = run.Path($"inversion-{number}") });
             TrainPivotal.Run(Pivotal with { Output = run.Path($"pivotal-{number}") });
         });
+    }
+
+    /// <summary>The trained values of a run's newest state.</summary>
+    private static Tensor Parameters(string states)
+    {
+        using var reader = SafetensorsReader.Open(Path.Combine(Directory.GetDirectories(states).Order(StringComparer.Ordinal).Last(), "tensors.safetensors"));
+        using var scope = NewDisposeScope();
+        return reader.Read("parameters").clone().MoveToOuterDisposeScope();
     }
 
     private static Training.Listener StopAt(long step, CancellationTokenSource stop) => new(value =>

@@ -21,6 +21,7 @@ public sealed class OptionEffectTests : IDisposable
     private static readonly string PredictsV = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v")}'";
     private static readonly string Inpaints = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd1-inpaint")}'";
     private const string Holes = "inpainting.full_holes=0";
+    private const string Vae = "full.parts=['vae']", Shown = "preview.steps=20";   // previews of an autoencoder take no steps: the default
     private const string Text = "text_encoder.learning_rate=0.01";
     private static readonly string Xl = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sdxl")}'";
 
@@ -208,7 +209,19 @@ public sealed class OptionEffectTests : IDisposable
         ("inversion.weight_decay", "0.5", []),
         ("inversion.tuning_learning_rate", "0.01", []),
         ("full.parts", "['text_encoder']", []),
+        ("full.init", "\"random\"", []),
+        ("full.words", "['zebra']", ["full.init='random'", "model='{0}/../no-tokenizer'"]),
         ("full.text_encoder_learning_rate", "0.02", ["full.parts=['unet', 'text_encoder']"]),
+        ("vae.l1", "1", [Vae, Shown]),
+        ("vae.mse", "2", [Vae, Shown, "vae.l1=1"]),
+        ("vae.edges", "1", [Vae, Shown]),
+        ("vae.kl", "1", [Vae, Shown]),
+        ("vae.permute_channels", "1", [Vae, Shown]),
+        ("vae.gamma", "1", [Vae, Shown]),
+        ("vae.gamma_min", "0.1", [Vae, Shown, "vae.gamma=1"]),
+        ("vae.gamma_max", "3", [Vae, Shown, "vae.gamma=1"]),
+        ("vae.roll", "9", [Vae, Shown]),
+        ("vae.standardize", "true", [Vae, Shown]),
         ("save.intermediate", "true", []),
         ("embeddings.format", "\"diffusers\"", []),
         ("embeddings.precision", "\"fp16\"", []),
@@ -221,6 +234,10 @@ public sealed class OptionEffectTests : IDisposable
         File.Copy(run.Path("pictures", "a.png"), run.Path("pictures", "3_a garden", "d.png"));
         File.WriteAllBytes(run.Path("held-out", "e.png"), Samples.Png(64, 64, seed: 9));
         File.WriteAllText(run.Path("held-out", "e.txt"), "a tree");
+        foreach (var file in Directory.GetFiles(TinyRun.Model, "*", SearchOption.AllDirectories).Where(file => !file.Contains("tokenizer", StringComparison.Ordinal)))
+        {
+            File.Copy(file, run.Path(["no-tokenizer", .. Path.GetRelativePath(TinyRun.Model, file).Split(Path.DirectorySeparatorChar)]));
+        }
         foreach (var picture in Directory.GetFiles(run.Pictures, "*.png", SearchOption.AllDirectories))
         {
             var size = ImageFile.ReadHeader(File.ReadAllBytes(picture)).Size;

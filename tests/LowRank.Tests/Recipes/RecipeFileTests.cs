@@ -72,7 +72,7 @@ public sealed class RecipeFileTests : IDisposable
 
             modle            unknown key; did you mean model?
             output           the number 3 where a text in quotes is expected
-            method           "magic" is none of lora, textual-inversion, pivotal
+            method           "magic" is none of lora, textual-inversion, pivotal, full, dreambooth
             data[0].repeats  the text "two" where a whole number is expected
             training.stpes   unknown key; did you mean training.steps?
             training.steps   the number 2.5 where a whole number is expected
@@ -141,7 +141,7 @@ public sealed class RecipeFileTests : IDisposable
     public void A_missing_recipe_says_what_to_give()
     {
         var problem = Assert.Throws<OptionsException>(() => TrainLoraOptions.Read("nowhere.toml"));
-        Assert.Equal("there is no recipe nowhere.toml: give the path of a .toml file (examples/tango/recipe.toml is one to start from)", problem.Message);
+        Assert.Equal("there is no recipe nowhere.toml: give the path of a .toml file (lora recipes has some to start from)", problem.Message);
     }
 
     private TrainLoraOptions Read(string text, params string[] settings)

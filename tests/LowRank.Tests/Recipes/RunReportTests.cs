@@ -24,7 +24,7 @@ public sealed class RunReportTests : IDisposable
         }
         Assert.Contains(">done: 4 steps in 0 min ", page, StringComparison.Ordinal);
         Assert.Contains("learning_rate = 0.01", page, StringComparison.Ordinal);
-        Assert.Contains("pictures</td><td class=\"n\">3</td><td class=\"n\">3</td><td class=\"n\">3</td><td class=\"n\">0</td><td class=\"n\">0</td></tr>", page, StringComparison.Ordinal);
+        Assert.Contains("pictures</td><td class=\"n\">3</td><td>64×64 to 96×48</td><td class=\"n\">3</td><td class=\"n\">3</td><td class=\"n\">0</td><td class=\"n\">0</td></tr>", page, StringComparison.Ordinal);
         foreach (var plot in (string[])["loss", "error by timestep", "norm of what was learned", "gradient norm, before clipping", "learning rate", "memory, GB"]) Assert.Contains($"aria-label=\"{plot}\"", page, StringComparison.Ordinal);
         Assert.DoesNotContain("http", page.Replace("http-equiv", "", StringComparison.Ordinal), StringComparison.Ordinal);   // nothing is fetched from anywhere
     }
@@ -36,7 +36,7 @@ public sealed class RunReportTests : IDisposable
         File.WriteAllText(run.Path("pictures", "a.txt"), string.Join(' ', Enumerable.Repeat("dog", 90)));
         var page = File.ReadAllText(TinyRun.Train(run.Options with { Data = [run.Options.Data[0] with { Repeats = 2 }] }).Report);
         var data = page[page.IndexOf("<h2>Data</h2>", StringComparison.Ordinal)..page.IndexOf("<h2>Recipe", StringComparison.Ordinal)];
-        Assert.Contains("<td class=\"n\">3</td><td class=\"n\">3</td><td class=\"n\">6</td><td class=\"n\">0</td><td class=\"n\">1</td></tr>", data, StringComparison.Ordinal);
+        Assert.Contains("<td>64×64 to 96×48</td><td class=\"n\">3</td><td class=\"n\">6</td><td class=\"n\">0</td><td class=\"n\">1</td></tr>", data, StringComparison.Ordinal);
         Assert.Contains("<tr><td>64×64</td><td class=\"n\">2</td>", data, StringComparison.Ordinal);
         Assert.Contains("<summary>1 skipped</summary>", data, StringComparison.Ordinal);
         Assert.Contains("broken.png: ", data, StringComparison.Ordinal);

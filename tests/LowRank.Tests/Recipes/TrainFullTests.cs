@@ -80,7 +80,7 @@ public sealed class TrainFullTests : IDisposable
         Assert.Equal(run.Path("run", "model"), model);
         string[] Files(string folder) => [.. Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Select(file => Path.GetRelativePath(folder, file)).Order(StringComparer.Ordinal)];
         Assert.Equal(Files(TinyRun.Model), Files(model));
-        foreach (var part in (string[])["unet", "text_encoder", "vae"]) Assert.All(TinyRun.Tensors(File(model, part)).Values, tensor => Assert.StartsWith("Float16", tensor, StringComparison.Ordinal));
+        foreach (var part in (string[])["unet", "text_encoder", "vae"]) Assert.All(TinyRun.Tensors(FileOf(model, part)).Values, tensor => Assert.StartsWith("Float16", tensor, StringComparison.Ordinal));
         using (var reader = SafetensorsReader.Open(Path.Combine(model, "unet", "diffusion_pytorch_model.safetensors")))
         {
             Assert.Equal("pt", reader.Metadata["format"]);
@@ -121,7 +121,7 @@ public sealed class TrainFullTests : IDisposable
         Assert.False(Directory.Exists(run.Path("stopped", "model")));
         var second = Train(stopped, resume: true);
         foreach (var part in (string[])["unet", "text_encoder", "vae"]) Assert.Equal(Weights(expected.Adapter, part), Weights(second.Adapter, part));
-        Assert.Equal(System.IO.File.ReadAllBytes(expected.BeforeAfter!), System.IO.File.ReadAllBytes(second.BeforeAfter!));
+        Assert.Equal(File.ReadAllBytes(expected.BeforeAfter!), File.ReadAllBytes(second.BeforeAfter!));
     }
 
     /// <summary>No copy in 32 bits anywhere: the state holds bfloat16, and what rounds goes on where it stood.</summary>
@@ -222,10 +222,10 @@ public sealed class TrainFullTests : IDisposable
     public void What_cannot_be_trained_is_said_before_the_run()
     {
         var options = With("run");
-        Refused("1 problem in the options\n\nfull.parts  empty; must be one or more of unet, text_encoder, text_encoder_2", options with { Full = new FullOptions { Parts = [] } });
-        Refused("2 problems in the options\n\nfull.parts[1]  \"textencoder\" is none of unet, text_encoder, text_encoder_2 (did you mean \"text_encoder\"?)\nfull.parts[2]  unet is there twice", With("run", "unet", "textencoder", "unet"));
+        Refused("1 problem in the options\n\nfull.parts  empty; must be one or more of unet, text_encoder, text_encoder_2, vae", options with { Full = new FullOptions { Parts = [] } });
+        Refused("2 problems in the options\n\nfull.parts[1]  \"textencoder\" is none of unet, text_encoder, text_encoder_2, vae (did you mean \"text_encoder\"?)\nfull.parts[2]  unet is there twice", With("run", "unet", "textencoder", "unet"));
         Refused("1 problem in the options\n\nfull.text_encoder_learning_rate  0.1; does nothing without a text encoder in parts", options with { Full = new FullOptions { TextEncoderLearningRate = 0.1 } });
-        Refused($"full.parts: text_encoder_2; the model {TinyRun.Model} (Stable Diffusion 1) has unet, text_encoder", With("run", "text_encoder_2"));
+        Refused($"full.parts: text_encoder_2; the model {TinyRun.Model} (Stable Diffusion 1) has unet, text_encoder, vae", With("run", "text_encoder_2"));
         Refused("1 problem in the options\n\ntraining.loraplus_lr_ratio  4; does nothing without an adapter", options with { Training = options.Training with { LoraplusLrRatio = 4 } });
         Refused("2 problems in the options\n\ntraining.ema_decay  0.9; method = \"full\" with training.precision = \"bf16\" keeps no weights of 32 bits, and the average would stand still: leave it out or take fp32\ntraining.optimizer  prodigy; method = \"full\" with training.precision = \"bf16\" keeps no weights of 32 bits: take adamw8bit, adamw, adafactor or fp32",
             options with { Training = options.Training with { Precision = Precision.Bf16, EmaDecay = 0.9, Optimizer = OptimizerKind.Prodigy, LearningRate = 1 } });
@@ -236,7 +236,7 @@ public sealed class TrainFullTests : IDisposable
     [Fact]
     public void An_adapter_table_in_a_full_recipe_is_refused()
     {
-        System.IO.File.WriteAllText(run.Path("recipe.toml"), $"method = 'full'\nmodel = 'icons-64'\noutput = 'x'\n[[data]]\nfolder = '{run.Pictures}'\n[adapter]\nrank = 8\n[save]\nformat = 'peft'\n");
+        File.WriteAllText(run.Path("recipe.toml"), $"method = 'full'\nmodel = 'icons-64'\noutput = 'x'\n[[data]]\nfolder = '{run.Pictures}'\n[adapter]\nrank = 8\n[save]\nformat = 'peft'\n");
         var problem = Assert.Throws<OptionsException>(() => TrainFullOptions.Read(run.Path("recipe.toml")));
         Assert.Equal($"2 problems in {run.Path("recipe.toml")}\n\nadapter      unknown key\nsave.format  unknown key", problem.Message);
     }
@@ -259,14 +259,14 @@ public sealed class TrainFullTests : IDisposable
         TrainFull.Run(options, new Training.Listener(listen), resume, cancellation);
 
     /// <summary>The numbers of a part's weights by their present names, whatever their type in the file; old text encoders' files hold positions beside them.</summary>
-    private static Dictionary<string, string> Weights(string model, string part)
+    internal static Dictionary<string, string> Weights(string model, string part)
     {
         using var scope = NewDisposeScope();
-        using var reader = SafetensorsReader.Open(File(model, part));
+        using var reader = SafetensorsReader.Open(FileOf(model, part));
         return reader.Tensors.Keys.Where(name => !name.EndsWith("position_ids", StringComparison.Ordinal)).ToDictionary(AutoencoderKL.PresentKey, name => Convert.ToHexString(reader.Read(name).to(ScalarType.Float32).bytes));
     }
 
-    private static string File(string model, string part) => Directory.GetFiles(Path.Combine(model, part), "*.safetensors").Single();
+    internal static string FileOf(string model, string part) => Directory.GetFiles(Path.Combine(model, part), "*.safetensors").Single();
 
     private string Picture(string model) => Convert.ToHexString(ImageFile.Read(Generate.Run(new GenerateOptions
     {

@@ -160,6 +160,17 @@ public sealed class ValidationTests : IDisposable
     }
 
     [Fact]
+    public void TensorBoard_has_everything_that_is_watched()
+    {
+        TinyRun.Train(Options with { Training = run.Options.Training with { Steps = 30, BatchSize = 3 } });
+        var file = System.Text.Encoding.Latin1.GetString(File.ReadAllBytes(Assert.Single(Directory.GetFiles(run.Path("run", "tensorboard"), "*", SearchOption.AllDirectories))));
+        foreach (var tag in (string[])["loss/smoothed", "gradient_norm", "held_out/loss", "held_out/timestep_500", "norm/unet.mid_block", "error_by_timestep/900-999", "pictures with the highest loss", "| pictures/a.png |"])
+        {
+            Assert.Contains(tag, file, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public void Measuring_leaves_no_tensor_behind()
     {
         var live = new List<long>();
