@@ -32,7 +32,7 @@ public class ExampleDataTests
         {
             IRunOptions options = TrainingMethods.Of(recipe) switch
             {
-                TrainingMethod.Lora => TrainLoraOptions.Read(recipe),
+                TrainingMethod.Lora or TrainingMethod.Dreambooth => TrainLoraOptions.Read(recipe),
                 TrainingMethod.TextualInversion => TrainTextualInversionOptions.Read(recipe),
                 TrainingMethod.Pivotal => TrainPivotalOptions.Read(recipe),
                 _ => TrainFullOptions.Read(recipe),

@@ -207,6 +207,6 @@ public class UnetFamilyTests
         Refused("conditioning has shape [1,77,24], expected (2,T,24): axis 0 is 1, not 2 (Parameter 'conditioning')", () => inpaint.Predict(zeros(2, 9, 8, 8), tensor(1f), text));
         Refused("pixels has shape [1,3,20,16]; height and width must be multiples of 8 (Parameter 'pixels')", () => inpaint.EncodeImages(zeros(1, 3, 20, 16), null));
         Refused("2 sizes for 1 pictures; give one for each (Parameter 'sizes')", () => xl.WithSizes(xl.EncodeNoPrompt(), new SizeCondition[2]));
-        Refused("no component is named \"text_encoder_3\" (did you mean \"text_encoder\"?); Stable Diffusion 1 inpainting has unet, text_encoder (Parameter 'name')", () => inpaint.Component("text_encoder_3"));
+        Refused("no component is named \"text_encoder_3\" (did you mean \"text_encoder\"?); Stable Diffusion 1 inpainting has vae, unet, text_encoder (Parameter 'name')", () => inpaint.Component("text_encoder_3"));
     }
 }
