@@ -11,7 +11,7 @@ internal static class CommandLine
     public static int Run(IReadOnlyList<string> arguments, Screen screen)
     {
         var verbose = new Option<bool>("--verbose") { Description = "Show where an error came from (stack trace).", Recursive = true };
-        var root = new RootCommand("LowRank: fine-tunes image-generation models with small adapters (LoRA).\nStart with: lora train RECIPE --dry-run; each command's own help says what it takes.")
+        var root = new RootCommand("LowRank: fine-tunes image-generation models: small adapters (LoRA), new words, or whole models.\nStart with: lora recipes, then lora train RECIPE --dry-run; each command's own help says what it takes.")
         {
             PrepareCommand.Create(screen),
             RecipesCommand.Create(screen),
@@ -34,7 +34,7 @@ internal static class CommandLine
             root.Parse(["--help"]).Invoke(settings);
             return WrongUsage;
         }
-        if (parsed.Errors.Count > 0)
+        if (Misuse.Is(parsed))
         {
             screen.Error.WriteLine(Misuse.Explain(parsed));
             return WrongUsage;

@@ -7,13 +7,16 @@ namespace LowRank.Cli;
 /// <summary>What is wrong with a command line, one line a problem: shorter to read than the whole help with the problem above it.</summary>
 internal static class Misuse
 {
+    /// <summary>Whether a command line is wrong. An unknown option in an argument's place is taken for its value when parsed, and is none: <c>lora inspect --jsn</c>.</summary>
+    public static bool Is(ParseResult parsed) => parsed.Errors.Count > 0 || OptionsAsArguments(parsed).Any();
+
     public static string Explain(ParseResult parsed)
     {
         var command = parsed.CommandResult.Command;
         var name = NameOf(command);
-        var problems = Unknown(parsed, command).Concat(Unreadable(parsed)).Concat(Missing(parsed, command)).ToList();
+        var problems = Unknown([.. OptionsAsArguments(parsed), .. parsed.UnmatchedTokens], parsed, command).Concat(Unreadable(parsed)).Concat(Missing(parsed, command)).ToList();
         if (problems.Count == 0) problems.AddRange(parsed.Errors.Select(error => ("", error.Message)));
-        var width = problems.Max(problem => problem.Where.Length) + 2;
+        var width = problems.Select(problem => problem.Where).Append("try").Max(where => where.Length) + 2;
         var lines = problems.Select(problem => problem.Where.PadRight(width) + problem.What);
         return $"{problems.Count} problem{(problems.Count == 1 ? "" : "s")} in the arguments of {name}\n\n{string.Join('\n', lines)}\n\n{"try".PadRight(width)}{name} --help";
     }
@@ -22,12 +25,12 @@ internal static class Misuse
     private static string NameOf(Command command) => command is RootCommand ? "lora" : $"{NameOf(command.Parents.OfType<Command>().First())} {command.Name}";
 
     /// <summary>Words that mean nothing here. A word after an unknown option is its value, and not told of.</summary>
-    private static IEnumerable<(string Where, string What)> Unknown(ParseResult parsed, Command command)
+    private static IEnumerable<(string Where, string What)> Unknown(IReadOnlyList<string> words, ParseResult parsed, Command command)
     {
         var afterOption = false;
-        foreach (var word in parsed.UnmatchedTokens)
+        foreach (var word in words)
         {
-            var isOption = word.StartsWith('-') && !double.TryParse(word, out _);
+            var isOption = IsOption(word);
             if (isOption)
             {
                 var options = command.Options.Concat(parsed.RootCommandResult.Command.Options.Where(option => option.Recursive));
@@ -37,10 +40,18 @@ internal static class Misuse
             {
                 var commands = command.Subcommands.Select(known => known.Name).ToList();
                 yield return (word, commands.Count == 0 ? "one word too many; put quotes around a value with spaces in it" : $"there is no such command{Meant(word, commands)}; there are {string.Join(", ", commands)}");
+                if (commands.Count > 0) yield break;   // what follows belonged to that command
             }
             afterOption = isOption;
         }
     }
+
+    private static bool IsOption(string word) => word.StartsWith('-') && word.Length > 1 && !double.TryParse(word, out _);
+
+    /// <summary>Words that look like options and were taken for an argument; none behind <c>--</c>, which says that no option follows.</summary>
+    private static IEnumerable<string> OptionsAsArguments(ParseResult parsed) => parsed.Tokens.Any(token => token.Type == TokenType.DoubleDash)
+        ? []
+        : parsed.CommandResult.Children.OfType<ArgumentResult>().SelectMany(result => result.Tokens).Select(token => token.Value).Where(IsOption);
 
     private static string Meant(string word, IEnumerable<string> known) => NearestName.Of(word, known) is { } nearest ? $"; did you mean {nearest}?" : "";
 
@@ -68,7 +79,9 @@ internal static class Misuse
 
     private static IEnumerable<(string Where, string What)> Missing(ParseResult parsed, Command command)
     {
-        foreach (var argument in command.Arguments.Where(argument => argument.Arity.MinimumNumberOfValues > 0 && parsed.GetResult(argument) is not { Tokens.Count: > 0 }))
+        // a word that is left over may be the argument whose place an unknown option took
+        var given = parsed.UnmatchedTokens.Any(word => !IsOption(word)) && OptionsAsArguments(parsed).Any();
+        foreach (var argument in command.Arguments.Where(argument => !given && argument.Arity.MinimumNumberOfValues > 0 && parsed.GetResult(argument)?.Tokens.Any(token => !IsOption(token.Value)) != true))
         {
             yield return (argument.Name, "missing: " + argument.Description);
         }

@@ -15,7 +15,7 @@ internal static class TrainCommand
         var output = new Option<string?>("--output", "-o") { HelpName = "FOLDER", Description = "Run folder, in place of the recipe's." };
         var resume = new Option<bool>("--resume") { Description = "Go on with the run in the output folder from its last saved state." };
         var dryRun = new Option<bool>("--dry-run") { Description = "Say what would be trained on what, how large, how much memory and how long; train nothing." };
-        var command = new Command("train", "Train an adapter on your pictures, as a recipe says.") { recipe, settings, output, resume, dryRun };
+        var command = new Command("train", "Train an adapter, a new word or a whole model on your pictures, as a recipe says.") { recipe, settings, output, resume, dryRun };
         command.SetAction(arguments =>
         {
             InspectMachine.RequireEngine();

@@ -61,6 +61,49 @@ public sealed class BadInputTests : IDisposable
         """, CommandLine.WrongUsage, Train("loss.teacher_weight=0.5", "text_encoder={rank=2}"));
 
     [Fact]
+    public void A_new_word_that_the_model_knows_already() => Refuses(
+        $"the placeholder token dog is in the vocabulary of the model already, where it means something: take a made-up word, such as <dog-1>; in {Path.Combine(Fixtures, "models", "pipelines", "sd1")}/tokenizer",
+        CommandLine.WrongUsage, Invert("[{token='dog'}]"));
+
+    [Fact]
+    public void A_start_of_several_words_for_one_vector() => Refuses(
+        "tokens[0].init: \"cat dog\" is 2 tokens for text_encoder of this model, and <s1> has 1 vector; give one word, or vectors = 2, or init_mean = true",
+        CommandLine.WrongUsage, Invert("[{token='<s1>', init='cat dog'}]"));
+
+    [Fact]
+    public void An_option_that_the_optimizer_does_not_have() => Refuses(
+        """
+        1 problem in FOLDER/recipe.toml
+
+        training.momentum  0.5; does nothing without optimizer = "sgd"
+        """, CommandLine.WrongUsage, Train("training.optimizer=lion", "training.momentum=0.5"));
+
+    [Fact]
+    public void A_table_that_only_other_methods_have_and_words_that_are_nearly_right() => Refuses(
+        """
+        4 problems in FOLDER/recipe.toml
+
+        adapter             unknown key for this method; goes with method = "lora", "dreambooth", "pivotal"
+        training.optimizer  "adamw9bit" is none of adamw, adamw8bit, adam, lion, adafactor, came, prodigy, adamw-schedule-free, sgd (did you mean "adamw8bit"?)
+        full                unknown key for this method; goes with method = "full"
+        tokens              missing, and it has no default
+        """, CommandLine.WrongUsage, Train("method=textual-inversion", "training.optimizer=adamw9bit", "full.init=random"));
+
+    [Fact]
+    public void A_mask_of_another_size_than_its_picture()
+    {
+        var name = FirstPicture();
+        var mask = Path.ChangeExtension(name, ".mask.png");
+        File.Copy(Path.Combine(Repository.Root, "docs", "pictures", "crops.png"), shell.Path("pictures", mask));
+        Refuses(
+            $"""
+            masks in FOLDER/pictures that do not fit their pictures
+              {mask} is 676×304, {name} is 64×64
+              try         masks of exactly their picture's size: they are resized, cut and mirrored together
+            """, CommandLine.BadInput, Train("data[0].mask=sidecar"));
+    }
+
+    [Fact]
     public void Pictures_without_captions_where_captions_are_asked_for()
     {
         shell.TinyRecipe();
@@ -278,6 +321,13 @@ public sealed class BadInputTests : IDisposable
     private string[] Train(params string[] settings) => ["train", shell.TinyRecipe(), .. settings.SelectMany(setting => new[] { "--set", setting })];
 
     private string[] Generate(string model, params string[] extra) => ["generate", "--model", model, "--prompt", "x", "--steps", "1", "--output", shell.Path("pictures-made"), .. extra];
+
+    private string[] Invert(string tokens)
+    {
+        var arguments = Train("method=textual-inversion", $"model={Path.Combine(Fixtures, "models", "pipelines", "sd1")}", $"tokens={tokens}", "template=object");
+        File.WriteAllText(shell.Path("recipe.toml"), File.ReadAllText(shell.Path("recipe.toml")).ReplaceLineEndings("\n").Replace("[adapter]\nrank = 2\n", "", StringComparison.Ordinal));
+        return arguments;
+    }
 
     private string FirstPicture()
     {

@@ -28,6 +28,16 @@ internal static class RecipeFile
         return (T)Bind(typeof(T), table, "", problems);
     }
 
+    /// <summary>The record that each method's recipes are read into.</summary>
+    private static readonly (TrainingMethod Method, Type Options)[] Methods =
+    [
+        (TrainingMethod.Lora, typeof(TrainLoraOptions)),
+        (TrainingMethod.Dreambooth, typeof(TrainLoraOptions)),
+        (TrainingMethod.TextualInversion, typeof(TrainTextualInversionOptions)),
+        (TrainingMethod.Pivotal, typeof(TrainPivotalOptions)),
+        (TrainingMethod.Full, typeof(TrainFullOptions)),
+    ];
+
     /// <summary>How the problem of a missing key ends.</summary>
     public const string Missing = ": missing, and it has no default";
 
@@ -48,7 +58,10 @@ internal static class RecipeFile
         return text.ToString();
     }
 
-    private static OptionsException NoRecipe(string path) => new($"there is no recipe {path}: give the path of a .toml file (lora recipes has some to start from)");
+    /// <summary>The name of one to start from is most often meant as that one.</summary>
+    private static OptionsException NoRecipe(string path) => new(RecipeLibrary.All.Any(recipe => recipe.Name == path)
+        ? $"there is no file {path}: {path} is a recipe to start from, which lora recipes {path} --output {path}.toml writes to a file"
+        : $"there is no recipe {path}: give the path of a .toml file (lora recipes has some to start from)");
 
     private static TomlTable Parse(string text, string path)
     {
@@ -111,11 +124,7 @@ internal static class RecipeFile
         var properties = Properties(type).ToDictionary(property => Key(property.Name));
         foreach (var (key, value) in table)
         {
-            if (!properties.TryGetValue(key, out var property))
-            {
-                var near = NearestName.Of(key, properties.Keys);
-                problems.Add($"{prefix}{key}: unknown key" + (near is null ? "" : $"; did you mean {prefix}{near}?"));
-            }
+            if (!properties.TryGetValue(key, out var property)) problems.Add(prefix + key + Unknown(key, prefix, type, properties.Keys));
             else if (Convert(property.PropertyType, value, prefix + key, problems) is { } converted)
             {
                 property.SetValue(record, converted);
@@ -129,6 +138,14 @@ internal static class RecipeFile
         return record;
     }
 
+    /// <summary>What is wrong with an unknown key. One that only other methods have is right in itself, so it is told of with them.</summary>
+    private static string Unknown(string key, string prefix, Type type, IEnumerable<string> known)
+    {
+        var others = prefix.Length > 0 ? [] : Methods.Where(method => method.Options != type && Properties(method.Options).Any(property => Key(property.Name) == key)).ToList();
+        if (others.Count > 0) return $": unknown key for this method; goes with method = {string.Join(", ", others.Select(method => $"\"{Word(method.Method.ToString())}\""))}";
+        return ": unknown key" + (NearestName.Of(key, known) is { } near ? $"; did you mean {prefix}{near}?" : "");
+    }
+
     private static object? Convert(Type type, object value, string key, List<string> problems)
     {
         type = Nullable.GetUnderlyingType(type) ?? type;
@@ -137,7 +154,7 @@ internal static class RecipeFile
             case string text when type == typeof(string): return text;
             case string text when type.IsEnum:
                 if (Enum.GetNames(type).FirstOrDefault(name => Word(name) == text) is { } found) return Enum.Parse(type, found);
-                problems.Add($"{key}: \"{text}\" is none of {string.Join(", ", Enum.GetNames(type).Select(Word))}");
+                problems.Add($"{key}: \"{text}\" is none of {string.Join(", ", Enum.GetNames(type).Select(Word))}{NearestName.Hint(text, Enum.GetNames(type).Select(Word))}");
                 return null;
             case bool flag when type == typeof(bool): return flag;
             case long number when type == typeof(long): return number;

@@ -35,7 +35,8 @@ public class ExampleDataTests
                 TrainingMethod.Lora or TrainingMethod.Dreambooth => TrainLoraOptions.Read(recipe),
                 TrainingMethod.TextualInversion => TrainTextualInversionOptions.Read(recipe),
                 TrainingMethod.Pivotal => TrainPivotalOptions.Read(recipe),
-                _ => TrainFullOptions.Read(recipe),
+                TrainingMethod.Full => TrainFullOptions.Read(recipe),
+                var other => throw new InvalidOperationException($"no example is read for {other}"),
             };
             Assert.All(options.Data, set => Assert.True(Directory.Exists(set.Folder), $"{recipe}: {set.Folder}"));
         }

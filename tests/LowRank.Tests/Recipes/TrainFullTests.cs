@@ -238,7 +238,7 @@ public sealed class TrainFullTests : IDisposable
     {
         File.WriteAllText(run.Path("recipe.toml"), $"method = 'full'\nmodel = 'icons-64'\noutput = 'x'\n[[data]]\nfolder = '{run.Pictures}'\n[adapter]\nrank = 8\n[save]\nformat = 'peft'\n");
         var problem = Assert.Throws<OptionsException>(() => TrainFullOptions.Read(run.Path("recipe.toml")));
-        Assert.Equal($"2 problems in {run.Path("recipe.toml")}\n\nadapter      unknown key\nsave.format  unknown key", problem.Message);
+        Assert.Equal($"2 problems in {run.Path("recipe.toml")}\n\nadapter      unknown key for this method; goes with method = \"lora\", \"dreambooth\", \"pivotal\"\nsave.format  unknown key", problem.Message);
     }
 
     private static void Refused(string message, TrainFullOptions options) => Assert.Equal(message, Assert.Throws<OptionsException>(() => Train(options)).Message);
