@@ -117,13 +117,16 @@ internal sealed class TrainingJob
     };
 
     private static (string Word, string Text) AdapterRow(AdapterOptions adapter, TrainingPlan plan) => ("adapter", string.Create(CultureInfo.InvariantCulture,
-        $"lora, rank {adapter.Rank}, alpha {adapter.Alpha ?? adapter.Rank}: {plan.Modules} modules ({string.Join(", ", adapter.Targets)}), {plan.Parameters / 1e6:F2} M parameters, {Words.Size(plan.AdapterBytes)}"));
+        $"{Kebab(adapter.Kind)}, rank {adapter.Rank}, alpha {adapter.Alpha ?? adapter.Rank}: {plan.Modules} modules ({string.Join(", ", adapter.Targets)}), {plan.Parameters / 1e6:F2} M parameters, {Words.Size(plan.AdapterBytes)}"));
 
     private static (string Word, string Text) TokenRow(LearnedTokenOptions token) => ("token",
         $"{token.Token}: {token.Vectors} vector{(token.Vectors == 1 ? "" : "s")}, from {(token.Init is null ? "random ones" : $"{(token.InitMean ? "the mean of " : "")}\"{token.Init}\"")}");
 
     private static string RatesOf(TrainingOptions training) => string.Create(CultureInfo.InvariantCulture,
-        $"learning rate {training.LearningRate:G3} {System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(training.Schedule.ToString())}, warm-up {training.WarmupSteps}");
+        $"learning rate {training.LearningRate:G3} {Kebab(training.Schedule)}, warm-up {training.WarmupSteps}");
+
+    /// <summary>As recipes write it.</summary>
+    private static string Kebab<T>(T word) where T : struct, Enum => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(word.ToString());
 
     private static string ReadersOf(SaveOptions save) => save.Format == AdapterFormat.Kohya ? "kohya keys (A1111, ComfyUI, diffusers, kohya)" : "PEFT keys (diffusers)";
 }

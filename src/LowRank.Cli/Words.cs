@@ -43,6 +43,7 @@ internal static class Words
     /// <summary>A path as short as it can be copied: relative where it lies below the current folder.</summary>
     public static string Place(string path)
     {
+        if (string.IsNullOrWhiteSpace(path)) return path;   // told of where it is used
         var relative = Path.GetRelativePath(Directory.GetCurrentDirectory(), path);
         return relative.StartsWith("..", StringComparison.Ordinal) || Path.IsPathRooted(relative) ? path : relative;
     }

@@ -49,6 +49,17 @@ public sealed partial class PrepareCommandTests : IDisposable
     }
 
     [Fact]
+    public void Folders_without_a_name_are_told_of()
+    {
+        Pictures();
+        Assert.Equal(3, shell.Lora("prepare", "mask", "", "--from", "background"));
+        Assert.Equal("no folder of pictures: its name is empty; name a folder that exists\n", shell.Errors);
+        Assert.Equal(3, shell.Lora("prepare", "crop", "", "--by", "centre", "--output", shell.Path("crops"), "--dry-run"));
+        Assert.Equal(2, shell.Lora("prepare", "crop", shell.Path("pictures"), "--by", "centre", "--output", ""));
+        Assert.Equal("1 problem in the options\n\noutput  empty; must be a folder\n", shell.Errors);
+    }
+
+    [Fact]
     public void Captions_in_words_are_written()
     {
         Pictures();

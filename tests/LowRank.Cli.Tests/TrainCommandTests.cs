@@ -68,10 +68,18 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public void The_kind_of_adapter_is_told()
+    {
+        Assert.Equal(0, shell.Lora("train", shell.TinyRecipe(), "--dry-run", "--set", "adapter.kind='dora'"));
+        Assert.Contains(" adapter   dora, rank 2", shell.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_dry_run_says_what_would_happen_and_writes_nothing()
     {
         Assert.Equal(0, shell.Lora("train", shell.TinyRecipe(), "--dry-run"));
         Assert.False(Directory.Exists(shell.Path("run")));
+        Assert.Contains(" adapter   lora, rank 2", shell.Output, StringComparison.Ordinal);
         foreach (var word in (string[])["3 pictures, 3 captions", "56 modules", "4 of 2 pictures", "memory", "s a step"]) Assert.Contains(word, shell.Output, StringComparison.Ordinal);
     }
 

@@ -20,6 +20,7 @@ internal static class PictureFiles
     /// <exception cref="DatasetException">The folder is missing, has no pictures, or two that would share one caption.</exception>
     public static IReadOnlyList<PictureFile> Find(string folder)
     {
+        if (string.IsNullOrWhiteSpace(folder)) throw new DatasetException("no folder of pictures: its name is empty; name a folder that exists");
         if (!Directory.Exists(folder))
         {
             var full = Path.GetFullPath(folder);

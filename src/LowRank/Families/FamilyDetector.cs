@@ -44,11 +44,12 @@ public static class FamilyDetector
         return OpenFolder(DiffusersFolder.Open(Find(model), widen), new LayerFactory(device ?? CPU, type));
     }
 
-    /// <summary>Opens a model that is to be made, on the CPU in float32: weights and tokenizers need not be there (<see cref="IDiffusionFamily.DrawWeights"/>).</summary>
+    /// <summary>Opens a model that is to be made, on the CPU: weights and tokenizers need not be there (<see cref="IDiffusionFamily.DrawWeights"/>).</summary>
     /// <param name="model">A folder in the diffusers layout with the configurations of all parts.</param>
+    /// <param name="type">As for <see cref="Open"/>.</param>
     /// <param name="widen">As for <see cref="Open"/>.</param>
     /// <param name="words">Gives the words that tokenizers are built from where there are none, and how often each was met.</param>
-    internal static IDiffusionFamily OpenToMake(string model, bool widen, Func<IReadOnlyDictionary<string, long>> words) => OpenFolder(DiffusersFolder.Open(Find(model), widen, words), new LayerFactory(CPU, ScalarType.Float32));
+    internal static IDiffusionFamily OpenToMake(string model, ScalarType type, bool widen, Func<IReadOnlyDictionary<string, long>> words) => OpenFolder(DiffusersFolder.Open(Find(model), widen, words), new LayerFactory(CPU, type));
 
     private static IDiffusionFamily OpenFolder(DiffusersFolder folder, LayerFactory placement)
     {

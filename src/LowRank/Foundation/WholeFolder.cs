@@ -14,12 +14,12 @@ internal static class WholeFolder
         var (fresh, old) = (beside + ".tmp", beside + ".old");
         try
         {
-            Remove(fresh);   // of a process that was killed
+            if (!Directory.Exists(target) && Directory.Exists(old)) Directory.Move(old, target);   // of a process that was killed between the two moves
+            Remove(fresh);
             Remove(old);
             Directory.CreateDirectory(fresh);
             write(fresh);
-            if (Directory.Exists(target)) Directory.Move(target, old);
-            Directory.Move(fresh, target);
+            Exchange(fresh, target, old);
             Remove(old);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
@@ -29,6 +29,22 @@ internal static class WholeFolder
         finally
         {
             Remove(fresh);   // not after the move
+        }
+    }
+
+    /// <summary>Moves what was there out of the way, and back where the new one cannot take its place.</summary>
+    private static void Exchange(string fresh, string target, string old)
+    {
+        var replaces = Directory.Exists(target);
+        if (replaces) Directory.Move(target, old);
+        try
+        {
+            Directory.Move(fresh, target);
+        }
+        catch (Exception) when (replaces)
+        {
+            Directory.Move(old, target);
+            throw;
         }
     }
 

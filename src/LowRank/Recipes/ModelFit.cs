@@ -16,6 +16,9 @@ internal static class ModelFit
     private static IEnumerable<string> Problems(IRunOptions options, IDiffusionFamily family)
     {
         if (OfHoles(options, family) is { } misfit) yield return misfit;
+        var measures = options.Validation.Share > 0 || options.Data.Any(set => set.HeldOut);
+        var beyond = options.Validation.Timesteps.Where(timestep => timestep >= family.Schedule.Timesteps).ToList();
+        if (measures && beyond.Count > 0) yield return FormattableString.Invariant($"validation.timesteps: {string.Join(", ", beyond)}; this model has 0 to {family.Schedule.Timesteps - 1}");
         foreach (var problem in options.Loss.Weighting.Problems(family.PredictionType)) yield return "loss." + problem;
         var schedule = options.Noise.ScheduleFor(family.Schedule);
         if (schedule.AlphasCumprod[^1] != 0) yield break;

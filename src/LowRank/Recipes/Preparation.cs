@@ -96,6 +96,8 @@ internal static class PictureWalk
     /// <summary>Refuses an output folder inside the folder of pictures, where its files would be taken for pictures.</summary>
     public static string? ProblemOfOutput(string folder, string output)
     {
+        if (string.IsNullOrWhiteSpace(output)) return "output: empty; must be a folder";
+        if (string.IsNullOrWhiteSpace(folder)) return null;   // told of when it is read
         var inside = Path.GetRelativePath(Path.GetFullPath(folder), Path.GetFullPath(output));
         return inside == "." || !(inside == ".." || inside.StartsWith(".." + Path.DirectorySeparatorChar, StringComparison.Ordinal) || Path.IsPathRooted(inside))
             ? $"output: {output}; lies in the folder of pictures, and would be taken for pictures itself; name a folder beside it" : null;

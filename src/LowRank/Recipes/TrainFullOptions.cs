@@ -68,6 +68,7 @@ public sealed record TrainFullOptions : IRunOptions
             .. Full.Validate().Select(problem => "full." + problem),
             .. (Vae?.Validate() ?? []).Select(problem => "vae." + problem),
             .. Inpainting is { Widen: true } && !Full.Parts.Contains(FullOptions.Denoiser) ? (IEnumerable<string>)["full.parts: without unet nothing would learn to see the holes of inpainting.widen"] : [],
+            .. Prior is not null && Full.Init == WeightStart.Random && !Full.IsAutoencoder ? (IEnumerable<string>)["prior: the model draws them before it learns, and with full.init = \"random\" it can draw nothing yet: leave the table out, or take init = \"base\""] : [],
         ]),
         .. OfTraining(),
         .. Full.IsAutoencoder ? OfAutoencoder() : Vae is null ? [] : ["vae: the table does nothing without full.parts = [\"vae\"]"],

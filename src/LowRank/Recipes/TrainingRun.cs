@@ -20,7 +20,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     private RunRecorder? recorder;
     private IReadOnlyDictionary<string, string> fixedOptions = new Dictionary<string, string>();
     private Action<string, long> writeResult = (_, _) => throw new InvalidOperationException("the run has not begun");
-    private (TrainingLoop Loop, IReadOnlyDictionary<string, byte[]> Streams, SamplerState Data)? reached;
+    private (TrainingLoop Loop, LoopPosition Position, IReadOnlyDictionary<string, byte[]> Streams, SamplerState Data)? reached;
     private Validation? validation;
     private Func<IReadOnlyDictionary<string, double>>? norms;
     private bool keep;
@@ -94,15 +94,15 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     }
 
     /// <summary>Notes that a step is complete: what a save would hold from now on.</summary>
-    private void Reach(TrainingLoop loop, RandomStreams streams, SamplerState data) => reached = (loop, streams.Save(), data);
+    private void Reach(TrainingLoop loop, RandomStreams streams, SamplerState data) => reached = (loop, loop.Position, streams.Save(), data);
 
     /// <summary>Writes state and result of the last complete step.</summary>
     private void Save()
     {
-        if (reached is not var (loop, streams, data)) return;
-        var step = loop.Position.Step;
+        if (reached is not var (loop, position, streams, data)) return;
+        var step = position.Step;
         keep = true;
-        using (var state = TrainingState.Of(loop, streams, data, fixedOptions)) state.Save(Folder.State, KeptStates);
+        using (var state = TrainingState.Of(loop, streams, data, fixedOptions, position)) state.Save(Folder.State, KeptStates);
         var path = Saved(step);
         if (options.SavesResult) writeResult(path, step);
         Folder.KeepNewest(options.Training.Keep);
@@ -125,11 +125,13 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     }
 
     /// <summary>Runs a loop; where it fails, what it reached is kept first.</summary>
+    /// <exception cref="OperationCanceledException">It was stopped before its first step: there is nothing to save.</exception>
     public bool Guard(Func<bool> loop)
     {
         try
         {
-            return loop();
+            var finished = loop();
+            return finished || reached is not null ? finished : throw new OperationCanceledException("stopped before the first step");
         }
         catch (Exception problem)
         {
@@ -154,7 +156,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     /// <summary>Ends a run that failed: keeps what it reached, and the reason in its log.</summary>
     private void Fail(Exception problem)
     {
-        if (reached is not var (loop, _, _)) return;
+        if (reached is not var (_, position, _, _)) return;
         try
         {
             Save();
@@ -163,7 +165,7 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         {
             // the first problem is the one to tell of; an older state stays
         }
-        Report(new RunStopped(loop.Position.Step, problem.Message));
+        Report(new RunStopped(position.Step, problem.Message));
         RunReport.Write(Folder);
     }
 

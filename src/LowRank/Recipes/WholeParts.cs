@@ -14,7 +14,7 @@ internal static class WholeParts
     public static IDiffusionFamily Open(TrainFullOptions options)
     {
         if (options.Full.Init == WeightStart.Base) return TrainLora.Open(options);
-        return FamilyDetector.OpenToMake(options.Model, options.Inpainting?.Widen == true, () =>
+        return FamilyDetector.OpenToMake(options.Model, TrainLora.TypeOf(options), options.Inpainting?.Widen == true, () =>
         {
             const int AnySize = 64;   // only captions are looked at
             var images = TrainingData.Read(options.Data, AnySize, options.Validation.Share).Images;

@@ -156,8 +156,8 @@ public sealed class RunFolder
     internal void KeepNewest(int keep)
     {
         foreach (var step in SavedSteps().SkipLast(keep)) System.IO.File.Delete(SavedAdapter(step));
-        var models = Directory.GetDirectories(Path, "model-*").Select(StepOf).OfType<long>().Order();
-        foreach (var step in models.SkipLast(keep)) Directory.Delete(SavedModel(step), recursive: true);
+        var models = Directory.GetDirectories(Path, "model-*").Where(path => StepOf(path) is { } step && path == SavedModel(step)).OrderBy(StepOf);   // model-2 is somebody else's
+        foreach (var model in models.SkipLast(keep)) Directory.Delete(model, recursive: true);
     }
 
     /// <summary>Removes what a new run writes before its first save, and the folder where nothing else is in it: as if it had never begun.</summary>

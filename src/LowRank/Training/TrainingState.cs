@@ -35,7 +35,8 @@ internal sealed class TrainingState : IDisposable
     /// batches are drawn ahead, so the streams themselves have moved on.
     /// </param>
     /// <param name="options">What a resumed run must not change, by name: see <see cref="RequireSameOptions"/>.</param>
-    public static TrainingState Of(TrainingLoop loop, IReadOnlyDictionary<string, byte[]> streams, SamplerState data, IReadOnlyDictionary<string, string> options)
+    /// <param name="position">Where the loop stood at that moment: a step that was left out since has moved it on. Null: where it stands.</param>
+    public static TrainingState Of(TrainingLoop loop, IReadOnlyDictionary<string, byte[]> streams, SamplerState data, IReadOnlyDictionary<string, string> options, LoopPosition? position = null)
     {
         using var scope = NewDisposeScope();
         var tensors = new Dictionary<string, Tensor> { ["parameters"] = loop.Parameters.Values.detach().cpu().clone() };
@@ -43,7 +44,7 @@ internal sealed class TrainingState : IDisposable
         foreach (var (name, tensor) in loop.Optimizer.Save()) tensors["optimizer." + name] = tensor;
         foreach (var (name, bytes) in streams.Where(stream => !SamplerStreams.Contains(stream.Key))) tensors["stream." + name] = tensor(bytes);
         foreach (var tensor in tensors.Values) tensor.DetachFromDisposeScope();
-        return new TrainingState(tensors, new StateFacts(Version, loop.Position, data, Names(loop.Parameters), new SortedDictionary<string, string>(options.ToDictionary())));
+        return new TrainingState(tensors, new StateFacts(Version, position ?? loop.Position, data, Names(loop.Parameters), new SortedDictionary<string, string>(options.ToDictionary())));
     }
 
     /// <summary>

@@ -57,6 +57,23 @@ public sealed class ResumeTests : IDisposable
         Assert.Equal(whole, File.ReadAllBytes(TinyRun.Train(options, resume: true).Adapter));
     }
 
+    /// <summary>A factor that doubles after every good step is soon too large again: what is left out then is left out by the resumed run as well.</summary>
+    [Fact]
+    public void A_run_stopped_behind_a_step_that_was_left_out_ends_in_the_same_bytes_too()
+    {
+        var options = With(run.Options, training => training with { Steps = 8, SaveEvery = 0, LossScale = 1e39, LossScaleGrowthInterval = 1 });
+        var whole = File.ReadAllBytes(TinyRun.Train(options with { Output = run.Path("whole") }).Adapter);
+        using var stop = new CancellationTokenSource();
+        var made = 0L;
+        var stopped = TinyRun.Train(options, listen: item =>
+        {
+            if (item is StepFinished step) made = step.Step;
+            if (item is RunWarning && made >= 2) stop.Cancel();
+        }, cancellation: stop.Token);
+        Assert.False(stopped.Finished);
+        Assert.Equal(whole, File.ReadAllBytes(TinyRun.Train(options, resume: true).Adapter));
+    }
+
     private static KeyValuePair<string, Func<TinyRun, TrainLoraOptions>> Row(string name, Func<TrainLoraOptions, TrainLoraOptions> change) => new(name, run => change(run.Options));
 
     private static TrainLoraOptions With(TrainLoraOptions options, Func<TrainingOptions, TrainingOptions> change) => options with { Training = change(options.Training) };

@@ -58,6 +58,16 @@ public sealed class TrainFromScratchTests : IDisposable
         foreach (var part in parts) Assert.Equal(TrainFullTests.Weights(expected, part), TrainFullTests.Weights(resumed, part));
     }
 
+    /// <summary>Weights of 16 bits all the way: what is trained is what bfloat16 holds, and a state holds no more.</summary>
+    [Fact]
+    public void A_model_can_begin_in_sixteen_bits()
+    {
+        var options = With("run", TinyRun.Model, "unet");
+        Train(options with { Training = options.Training with { Precision = Precision.Bf16 } });
+        using var state = SafetensorsReader.Open(run.Path("run", "state", "step-000004", "tensors.safetensors"));
+        Assert.Equal("BF16", state.Tensors["parameters"].Type.ToString().ToUpperInvariant());
+    }
+
     [Fact]
     public void A_plan_counts_parts_that_have_no_weights_yet()
     {
@@ -81,6 +91,8 @@ public sealed class TrainFromScratchTests : IDisposable
         File.Delete(config);
         Refused($"the part has no config.json; in {Path.Combine(model, "text_encoder")}; copy the whole model again", With("run", model, "vae"));
         Refused("2 problems in the options\n\nfull.words     do nothing without init = \"random\"\nfull.words[1]  \"two words\"; must be one word", With("run", model, "vae") with { Full = new FullOptions { Words = ["one", "two words"] } });
+        Refused("1 problem in the options\n\nprior  the model draws them before it learns, and with full.init = \"random\" it can draw nothing yet: leave the table out, or take init = \"base\"",
+            With("run", TinyRun.Model, "unet") with { Prior = new PriorOptions { Prompt = "a dog", Folder = run.Path("prior") } });
         Assert.False(Directory.Exists(run.Path("run")));
     }
 

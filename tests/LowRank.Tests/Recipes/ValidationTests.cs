@@ -171,6 +171,41 @@ public sealed class ValidationTests : IDisposable
     }
 
     [Fact]
+    public void A_run_that_is_stopped_while_it_measures_before_its_first_step_leaves_nothing()
+    {
+        using var stop = new CancellationTokenSource();
+        Assert.Throws<OperationCanceledException>(() => TinyRun.Train(Options, listen: item => { if (item is HeldOutMeasured) stop.Cancel(); }, cancellation: stop.Token));
+        Assert.False(Directory.Exists(run.Output));
+    }
+
+    [Fact]
+    public void A_folder_in_two_data_sets_is_held_out_in_both_and_the_page_is_written()
+    {
+        var share = run.Options with { Data = [run.Options.Data[0], run.Options.Data[0] with { Repeats = 2 }], Validation = new ValidationOptions { Share = ShareOfOne() } };
+        TinyRun.Train(share);
+        Assert.Equal(2, Measures()[0].Pictures.Count);
+        Assert.Contains(" of 2 pictures better than at first", File.ReadAllText(run.Path("run", "report.html")), StringComparison.Ordinal);
+
+        double ShareOfOne() => Directory.GetFiles(run.Pictures, "*.png").Select(HeldOutPictures.PlaceOf).Order().Take(2).Average();
+    }
+
+    [Fact]
+    public void Timesteps_that_the_model_does_not_have_are_refused()
+    {
+        var model = run.Path("short");
+        foreach (var file in Directory.GetFiles(TinyRun.Model, "*", SearchOption.AllDirectories))
+        {
+            var copy = Path.Combine(model, Path.GetRelativePath(TinyRun.Model, file));
+            Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+            File.Copy(file, copy);
+        }
+        var schedule = Path.Combine(model, "scheduler", "scheduler_config.json");
+        File.WriteAllText(schedule, File.ReadAllText(schedule).Replace("\"num_train_timesteps\": 1000", "\"num_train_timesteps\": 500", StringComparison.Ordinal));
+        var problem = Assert.Throws<OptionsException>(() => TinyRun.Train(Options with { Model = model, Noise = new NoiseOptions { MaxTimestep = 499 } }));
+        Assert.Equal($"1 problem in the recipe for the model {model}\n\nvalidation.timesteps  500, 700, 900; this model has 0 to 499", problem.Message);
+    }
+
+    [Fact]
     public void Measuring_leaves_no_tensor_behind()
     {
         var live = new List<long>();

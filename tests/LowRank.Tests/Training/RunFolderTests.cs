@@ -151,6 +151,16 @@ public class RunFolderTests
     }
 
     [Fact]
+    public void Only_the_newest_saved_models_are_kept_and_folders_of_other_names_stay()
+    {
+        using var folder = new TemporaryFolder();
+        var run = RunFolder.Create(folder.Path("run"));
+        foreach (var path in (string[])[run.SavedModel(200), run.SavedModel(400), run.SavedModel(1_000_000), run.Model, Path.Combine(run.Path, "model-2"), Path.Combine(run.Path, "model-1.5")]) Directory.CreateDirectory(path);
+        run.KeepNewest(1);
+        Assert.Equal(["model", "model-1.5", "model-1000000", "model-2"], Directory.GetDirectories(run.Path).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public void The_recorder_writes_log_tensorboard_and_plot_and_then_tells_the_listener()
     {
         using var folder = new TemporaryFolder();
