@@ -157,16 +157,22 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
     private void Fail(Exception problem)
     {
         if (reached is not var (_, position, _, _)) return;
+        Quietly(Save);   // where that fails an older state stays
+        Quietly(() => Report(new RunStopped(position.Step, problem.Message)));
+        Quietly(() => RunReport.Write(Folder));
+    }
+
+    /// <summary>Does what a failed run still can; a second problem, such as the same full disk, must not hide the first.</summary>
+    private static void Quietly(Action work)
+    {
         try
         {
-            Save();
+            work();
         }
         catch (Exception second) when (second is LowRankException or IOException or UnauthorizedAccessException)
         {
-            // the first problem is the one to tell of; an older state stays
+            // the first problem is the one to tell of
         }
-        Report(new RunStopped(position.Step, problem.Message));
-        RunReport.Write(Folder);
     }
 
     /// <summary>Ends a run that made all its steps, or was asked to stop: plot, adapter, the last word of the log, and the page.</summary>

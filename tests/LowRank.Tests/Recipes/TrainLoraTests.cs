@@ -155,6 +155,19 @@ public sealed class TrainLoraTests : IDisposable
     }
 
     [Fact]
+    public void A_page_that_cannot_be_written_does_not_hide_why_the_run_ended()
+    {
+        var options = run.Options with { Data = [run.Options.Data[0] with { Crop = CropMode.Random }], Training = run.Options.Training with { Steps = 8, SaveEvery = 0 } };
+        Assert.Throws<DatasetException>(() => TinyRun.Train(options, listen: item =>
+        {
+            if (item is not StepFinished { Step: 2 }) return;
+            Directory.CreateDirectory(run.Path("run", "report.html"));   // where the page should go
+            File.Delete(run.Path("pictures", "a.png"));
+        }));
+        Assert.NotEmpty(RunFolder.Open(run.Output).SavedSteps());
+    }
+
+    [Fact]
     public void A_stop_while_previews_are_drawn_saves_the_step()
     {
         using var stop = new CancellationTokenSource();
