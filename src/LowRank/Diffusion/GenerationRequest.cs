@@ -86,7 +86,7 @@ internal sealed record GenerationRequest
         if (Strength is not (> 0 and <= 1)) yield return Invariant($"noise strength: {Strength}; above 0, at most 1");
         else if (Image is not null && (int)(Steps * Strength) < 1) yield return Invariant($"noise strength {Strength} of {Steps} steps leaves none; give more steps or more strength");
         if (Mask is not null && Image is null) yield return "a mask needs a picture to paint in; give both";
-        if (family.DenoiserChannels != family.LatentChannels && (Image is null || Mask is null)) yield return $"{family.Name} paints in pictures; give a picture and a mask";
+        if (family.Inpaints && (Image is null || Mask is null)) yield return $"{family.Name} paints in pictures; give a picture and a mask";
     }
 
     private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

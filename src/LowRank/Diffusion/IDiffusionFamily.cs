@@ -33,6 +33,9 @@ public interface IDiffusionFamily : IDisposable
     /// <summary>Channels the denoiser takes: as the latents, or 9 for inpainting (noisy latents, mask, masked-image latents).</summary>
     int DenoiserChannels { get; }
 
+    /// <summary>Whether the denoiser sees a hole and the picture around it beside the noisy latents.</summary>
+    bool Inpaints => DenoiserChannels != LatentChannels;
+
     /// <summary>Side in pixels of the pictures the model was made for.</summary>
     int DefaultSize { get; }
 

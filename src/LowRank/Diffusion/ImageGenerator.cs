@@ -128,7 +128,7 @@ internal sealed class ImageGenerator(IDiffusionFamily family, Sampler sampler)
             return new GenerationStart { State = plan.Noised(picture, Noise(), first), FirstCall = first };
         }
 
-        var inpainting = family.DenoiserChannels != family.LatentChannels;
+        var inpainting = family.Inpaints;
         var hole = InpaintingInput.Hole(ForEach(request.Mask, request));
         var latents = inpainting && request.Strength >= 1 ? null : family.EncodeImages(image, generator);
         var noise = Noise();

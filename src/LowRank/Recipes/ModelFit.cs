@@ -34,7 +34,7 @@ internal static class ModelFit
 
     private static string? OfHoles(IRunOptions options, IDiffusionFamily family)
     {
-        var inpaints = family.DenoiserChannels != family.LatentChannels;
+        var inpaints = family.Inpaints;
         if (inpaints == options.Inpainting is not null) return null;
         return inpaints
             ? FormattableString.Invariant($"inpainting: not set; {family.Name} has {family.DenoiserChannels} input channels, for pictures with holes: add an [inpainting] table, or take the model it was made from")

@@ -81,7 +81,7 @@ internal static class PriorPictures
         using var scope = NewDisposeScope();
         using var streams = new RandomStreams(seed);
         var generator = new ImageGenerator(family, SamplerCatalog.Create(note.Sampler, family.Schedule));
-        var inpaints = family.DenoiserChannels != family.LatentChannels;
+        var inpaints = family.Inpaints;
         var latents = generator.Latents(new GenerationRequest
         {
             Prompts = [note.Prompt],

@@ -4,7 +4,7 @@ namespace LowRank.Training;
 /// Dynamic loss scaling (Micikevicius et al. 2018, arXiv:1710.03740, section 3.2, by the rule of torch.amp.GradScaler): the loss is multiplied before backward, so that
 /// small gradients of half precision do not vanish, and the gradient divided before its norm is taken.
 /// </summary>
-/// <param name="First">The factor at the start, 1 or more.</param>
+/// <param name="First">The factor at the start, above 0; below 2 the first gradient that is no number ends the run.</param>
 /// <param name="GrowthInterval">Good steps in a row after which the factor doubles, 1 or more.</param>
 internal sealed record LossScaleRule(double First, int GrowthInterval);
 
