@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
 using LowRank.Evaluation;
 using LowRank.Images;
 using LowRank.Testing;
