@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using LowRank.Foundation;
@@ -94,6 +95,17 @@ public sealed partial class GoldenCase : IDisposable
         using var expected = Tensor(name);
         var (relative, absolute) = Tolerance(name);
         TensorAssert.Close(expected, actual, relative, absolute, $"{Name}: {name}");
+    }
+
+    /// <summary>Holds a computed number against the stored one, within the case's tolerance.</summary>
+    /// <param name="expected">The number in the case's JSON.</param>
+    /// <param name="actual">The computed one.</param>
+    /// <param name="label">What the number is, for the message.</param>
+    public void AssertNumber(JsonElement expected, double actual, string label)
+    {
+        var (value, tolerance) = (expected.GetDouble(), Json.GetProperty("tolerance"));
+        var allowed = tolerance.GetProperty("atol").GetDouble() + tolerance.GetProperty("rtol").GetDouble() * Math.Abs(value);
+        Assert.True(Math.Abs(actual - value) <= allowed, string.Create(CultureInfo.InvariantCulture, $"{Name}: {label} is {actual:R}, expected {value:R} within {allowed:G3}"));
     }
 
     /// <summary>Holds every stored tensor against the computed one of its name. One that nothing computed is a failure.</summary>

@@ -1,0 +1,90 @@
+using LowRank.Evaluation;
+using LowRank.Testing;
+using static TorchSharp.torch;
+
+namespace LowRank.Tests.Evaluation;
+
+public class KernelInceptionDistanceTests
+{
+    private static Tensor Features(string name, int count, int dimension = 6, double shift = 0) => Formula.Noise(name, [count, dimension], 5) + shift;
+
+    [Fact]
+    public void A_seed_draws_the_same_subsets_again_and_another_seed_draws_others()
+    {
+        using var scope = NewDisposeScope();
+        var (real, generated) = (Features("real", 20), Features("generated", 24, shift: 0.3));
+        var first = KernelInceptionDistance.OverSubsets(real, generated, subsets: 4, size: 10, seed: 1);
+        Assert.Equal(first.PerSubset, KernelInceptionDistance.OverSubsets(real, generated, subsets: 4, size: 10, seed: 1).PerSubset);
+        Assert.NotEqual(first.PerSubset, KernelInceptionDistance.OverSubsets(real, generated, subsets: 4, size: 10, seed: 2).PerSubset);
+        Assert.Equal(4, first.PerSubset.Distinct().Count());
+    }
+
+    [Fact]
+    public void More_subsets_leave_the_first_ones_as_they_were()
+    {
+        using var scope = NewDisposeScope();
+        var (real, generated) = (Features("real", 20), Features("generated", 24));
+        var few = KernelInceptionDistance.OverSubsets(real, generated, subsets: 2, size: 10, seed: 1);
+        var many = KernelInceptionDistance.OverSubsets(real, generated, subsets: 5, size: 10, seed: 1);
+        Assert.Equal(few.PerSubset, many.PerSubset.Take(2));
+    }
+
+    [Fact]
+    public void A_subset_draws_no_picture_twice()
+    {
+        using var scope = NewDisposeScope();
+        var (real, generated) = (Features("real", 12), Features("generated", 12, shift: 0.3));
+        var whole = KernelInceptionDistance.OverSubsets(real, generated, subsets: 3, size: 12, seed: 3);
+        Assert.All(whole.PerSubset, value => Assert.Equal(KernelInceptionDistance.Of(real, generated), value, 1e-12));
+    }
+
+    [Fact]
+    public void Sets_larger_than_what_is_held_at_once_give_the_sum_over_all_pairs()
+    {
+        using var scope = NewDisposeScope();
+        var (real, generated) = (Features("real", 1500, dimension: 3), Features("generated", 1100, dimension: 3, shift: 0.5));
+        var (x, y) = (real.to(ScalarType.Float64), generated.to(ScalarType.Float64));
+        double MeanOf(Tensor a, Tensor b) => (a.matmul(b.t()) / 3 + 1).pow(3).mean().item<double>();
+        Assert.Equal(MeanOf(x, x) + MeanOf(y, y) - 2 * MeanOf(x, y), KernelInceptionDistance.Of(real, generated, KidEstimator.Biased), 1e-9);
+    }
+
+    [Fact]
+    public void Nothing_that_was_made_outlives_the_answer()
+    {
+        using var scope = NewDisposeScope();
+        var (real, generated) = (Features("real", 12), Features("generated", 12));
+        LeakGuard.AssertNothingLeft(() => KernelInceptionDistance.OverSubsets(real, generated, subsets: 2, size: 5, seed: 1));
+    }
+
+    [Fact]
+    public void A_subset_larger_than_a_set_is_refused()
+    {
+        using var scope = NewDisposeScope();
+        var problem = Assert.Throws<ArgumentException>(() => KernelInceptionDistance.OverSubsets(Features("real", 20), Features("generated", 9), subsets: 2, size: 10, seed: 1));
+        Assert.Equal("a subset of 10 cannot be drawn from 20 real and 9 generated features (Parameter 'size')", problem.Message);
+    }
+
+    [Fact]
+    public void A_single_picture_is_refused()
+    {
+        using var scope = NewDisposeScope();
+        var problem = Assert.Throws<ArgumentException>(() => KernelInceptionDistance.Of(Features("real", 1), Features("generated", 9)));
+        Assert.Equal("KID needs 2 features of each set, there are 1 and 9 (Parameter 'real')", problem.Message);
+    }
+
+    [Fact]
+    public void The_U_statistic_refuses_sets_of_two_sizes()
+    {
+        using var scope = NewDisposeScope();
+        var problem = Assert.Throws<ArgumentException>(() => KernelInceptionDistance.Of(Features("real", 8), Features("generated", 9), KidEstimator.UStatistic));
+        Assert.Equal("the U statistic needs sets of one size, these have 8 and 9 (Parameter 'generated')", problem.Message);
+    }
+
+    [Fact]
+    public void Features_of_two_widths_are_refused()
+    {
+        using var scope = NewDisposeScope();
+        var problem = Assert.Throws<ArgumentException>(() => KernelInceptionDistance.Of(Features("real", 8), Features("generated", 8, dimension: 4)));
+        Assert.Equal("generated has shape [8,4], expected (n,6): axis 1 is 4, not 6 (Parameter 'generated')", problem.Message);
+    }
+}
