@@ -266,11 +266,11 @@ internal static class TensorArithmetic
         return a.clamp_min_(scalar);
     }
 
-    /// <summary>A new tensor of one number: float32 in <paramref name="shape"/>.</summary>
-    public static Tensor Filled(ReadOnlySpan<long> shape, double number)
+    /// <summary>A new tensor of one number.</summary>
+    public static Tensor Filled(ReadOnlySpan<long> shape, double number, ScalarType type = ScalarType.Float32)
     {
         using Scalar scalar = number;
-        return full(shape, scalar, ScalarType.Float32);
+        return full(shape, scalar, type);
     }
 
     /// <summary>0, 1, … up to <paramref name="count"/>, without it: (count).</summary>

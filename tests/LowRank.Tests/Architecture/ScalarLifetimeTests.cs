@@ -78,7 +78,7 @@ public class ScalarLifetimeTests
         {
             Assert.Equal(pair.Theirs.dtype, pair.Ours.dtype);
             Assert.Equal(pair.Theirs.shape, pair.Ours.shape);
-            Assert.True(pair.Ours.equal(pair.Theirs).item<bool>());
+            Assert.True(pair.Ours.equal(pair.Theirs).all().item<bool>());
         });
     }
 
