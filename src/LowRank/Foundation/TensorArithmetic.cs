@@ -10,7 +10,7 @@ namespace LowRank.Foundation;
 /// TorchSharp 0.107 hands a number to libtorch as a <see cref="Scalar"/>, a heap object with a finalizer, and keeps no reference to it during the native call.
 /// This is so for every number beside a tensor, and for the hidden factor 1 of <c>a + b</c>.
 /// When any thread's garbage collection falls into the call, the finalizer frees the number while libtorch reads it:
-/// the call fails with "Expected false to be true", or goes on with another number (about one of 12,000 sums beside a thread that only allocates arrays).
+/// the call fails with "Expected false to be true", or goes on with another number (on two cores one of 20,000 sums failed beside a thread that only allocates arrays).
 /// Here each <see cref="Scalar"/> lives until the call is over and is freed at once, so nothing waits for a finalizer either.
 /// </para>
 /// <para>eng/BannedSymbols.Library.txt bans the operators that do not, and <c>ScalarLifetimeTests</c> looks for them in the built library.</para>
