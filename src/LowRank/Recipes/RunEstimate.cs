@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using LowRank.Data;
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Training;
 using static TorchSharp.torch;
@@ -53,7 +54,7 @@ internal static class RunEstimate
         var forward = Measure([denoiser, .. trained.Encoders.Select(family.Component)], () =>
         {
             using var conditioning = use.AreTrained ? Encode() : null;
-            family.Predict(latents, full([training.BatchSize], 500f), conditioning ?? given);
+            family.Predict(latents, TensorArithmetic.Filled([training.BatchSize], 500), conditioning ?? given);
         });
         return Of(options, family, data, trained, denoiser, forward);
 
@@ -72,6 +73,16 @@ internal static class RunEstimate
         var (autoencoder, size) = (family.Component(FullOptions.Autoencoder), Largest(data));
         var pixels = zeros(options.Training.BatchSize, 3, size.Height, size.Width);
         return Of(options, family, data, trained, autoencoder, Measure([autoencoder], () => family.DecodeLatents(family.EncodeImages(pixels, null))));
+    }
+
+    /// <summary>Of a run that trains a text encoder by itself.</summary>
+    public static TrainingPlan OfTextEncoder(TrainFullOptions options, IDiffusionFamily family, TrainingData data, TrainedSize trained)
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        var encoder = family.Component(FullOptions.Encoder);
+        var captions = Enumerable.Repeat("", options.Training.BatchSize).ToList();
+        return Of(options, family, data, trained, encoder, Measure([encoder], () => family.EncodePrompts(captions, TextUse.Of(options).Prompts).Dispose()));
     }
 
     private static PixelSize Largest(TrainingData data) => data.Images.Select(image => image.Choice.Bucket).MaxBy(bucket => bucket.Pixels);
