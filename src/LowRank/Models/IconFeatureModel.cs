@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Models.Layers;
 using static System.FormattableString;
 using static TorchSharp.torch;
@@ -32,7 +33,7 @@ internal sealed class IconBlock : Module<Tensor, Tensor>
     {
         using var scope = NewDisposeScope();
         var deep = NormSiluConv.Apply(norm2, conv2, NormSiluConv.Apply(norm1, conv1, x));
-        return (deep + shortcut.call(functional.avg_pool2d(x, 2))).MoveToOuterDisposeScope();
+        return deep.Plus(shortcut.call(functional.avg_pool2d(x, 2))).MoveToOuterDisposeScope();
     }
 }
 
