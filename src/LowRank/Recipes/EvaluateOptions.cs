@@ -1,4 +1,5 @@
 using System.Globalization;
+using LowRank.Training;
 
 namespace LowRank.Recipes;
 
@@ -39,7 +40,7 @@ public sealed record EvaluateOptions
     public double Guidance { get; init; } = 5;
 
     /// <summary>Arithmetic of <see cref="Model"/>.</summary>
-    public Training.Precision Precision { get; init; } = Training.Precision.Fp32;
+    public Precision Precision { get; init; } = Precision.Fp32;
 
     /// <summary>Seed of the subsets, and of the first drawn picture; the next ones count up, all of a prompt before the next prompt.</summary>
     public long Seed { get; init; }
