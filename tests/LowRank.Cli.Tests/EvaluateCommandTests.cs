@@ -99,7 +99,7 @@ public sealed class EvaluateCommandTests : IDisposable
         Refuses(
             """
             picture cannot be read: FOLDER/generated/broken.png
-              the content is none of the picture formats read here (JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP, SVG)
+              not a picture that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, SVG), whatever its name says
               try         to repair it, or to take it out of the folder
             """, CommandLine.BadInput, Evaluate("o"), made: "o");
     }
@@ -168,10 +168,10 @@ public sealed class EvaluateCommandTests : IDisposable
         """, CommandLine.WrongUsage, Evaluate(Path.Combine("real", "o"), generated: "real"));
 
     [Fact]
-    public void A_network_that_is_not_there() => RefusesWith("no such network of features: FOLDER/inception.pth; ", CommandLine.WrongUsage, [.. Evaluate("o"), "--features", shell.Path("inception.pth")]);
+    public void A_network_that_is_not_there() => RefusesWith("no such network of features: FOLDER/inception.pth; ", CommandLine.WrongUsage, Evaluate("o", features: "inception.pth"));
 
     [Fact]
-    public void A_file_of_weights_of_another_network() => RefusesWith("FOLDER/clip/model.safetensors", CommandLine.BadInput, [.. Evaluate("o"), "--features", shell.Path("clip", "model.safetensors")]);
+    public void A_file_of_weights_of_another_network() => RefusesWith("FOLDER/clip/model.safetensors", CommandLine.BadInput, Evaluate("o", features: "clip/model.safetensors"));
 
     [Fact]
     public void An_earlier_evaluation_that_is_none()
@@ -184,15 +184,15 @@ public sealed class EvaluateCommandTests : IDisposable
         Refuses(
             """
             not an evaluation of this version: FOLDER/e.json
-              unknown key "fdi"
+              unknown key "fdi" (did you mean "fid"?)
               try         the evaluation.json in the output folder of an earlier one, or evaluate those pictures again
             """, CommandLine.BadInput, [.. Evaluate("o"), "--compare", shell.Write("e.json", """{ "fdi": 1 }""")]);
     }
 
-    private string[] Evaluate(string output, string generated = "generated", string subsetSize = "6")
+    private string[] Evaluate(string output, string generated = "generated", string subsetSize = "6", string features = "clip")
     {
         Pictures();
-        return ["evaluate", "--real", shell.Path("real"), "--generated", shell.Path(generated), "--features", shell.Path("clip"), "--subsets", "3", "--output", shell.Path(output), "--subset-size", subsetSize];
+        return ["evaluate", "--real", shell.Path("real"), "--generated", shell.Path(generated), "--features", shell.Path(features), "--subsets", "3", "--output", shell.Path(output), "--subset-size", subsetSize];
     }
 
     private string[] Draw(string prompts) => ["evaluate", "--real", Pictures(), "--model", "icons-64", "--prompts", prompts, "--output", shell.Path("o")];

@@ -16,11 +16,11 @@ internal static class EvaluationPage
     {
         var page = new StringBuilder();
         var title = Path.GetFileName(Path.TrimEndingDirectorySeparator(result.Folder));
-        page.Append(CultureInfo.InvariantCulture, $"<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{Text(title)}: a LowRank evaluation</title>\n<style>\n{RunReport.Style}\n</style></head>\n<body>\n");
+        page.Append(CultureInfo.InvariantCulture, $"<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{Text(title)}: a LowRank evaluation</title>\n<style>\n{RunReport.Style}\n.whole {{ white-space: nowrap }}\n</style></head>\n<body>\n");
         page.Append(CultureInfo.InvariantCulture, $"<h1>{Text(title)}</h1>\n<p class=\"state\">{report.Generated.Count} generated pictures against {report.Real.Count} real ones, by {Text(report.Features.Name)}</p>\n");
         foreach (var warning in result.Warnings) page.Append(CultureInfo.InvariantCulture, $"<p class=\"warning\">{Text(warning)}</p>\n");
         page.Append(CultureInfo.InvariantCulture, $"<div class=\"wide\"><table><tr><th>measure</th><th class=\"n\">value</th>{(earlier is null ? "" : "<th class=\"n\">earlier</th>")}<th>says</th></tr>\n");
-        foreach (var line in result.Measures) page.Append(CultureInfo.InvariantCulture, $"<tr><td>{Text(line.Name)}</td><td class=\"n\">{Text(line.Text)}</td>{(earlier is null ? "" : $"<td class=\"n\">{Text(line.Earlier!)}</td>")}<td class=\"faint\">{Text(line.Says)}</td></tr>\n");
+        foreach (var line in result.Measures) page.Append(CultureInfo.InvariantCulture, $"<tr><td class=\"whole\">{Text(line.Name)}</td><td class=\"n whole\">{Text(line.Text)}</td>{(earlier is null ? "" : $"<td class=\"n whole\">{Text(line.Earlier!)}</td>")}<td class=\"faint\">{Text(line.Says)}</td></tr>\n");
         page.Append("</table></div>\n<div class=\"plots\">");
         if (report.Kid.PerSubset.Count > 1) page.Append(Subsets(report.Kid, earlier?.Kid));
         page.Append(Distances(report.Duplicates, earlier?.Duplicates));

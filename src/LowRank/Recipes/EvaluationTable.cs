@@ -55,7 +55,7 @@ internal static class EvaluationTable
         }
         if (report.Clip?.Score is not null) lines.Add(Line("CLIP score", one => one.Clip?.Score, one => Text($"{one.Clip!.Score:0.00}"), _ => null, "agreement of pictures and prompts, more is better"));
         lines.Add(Line("near-duplicates", one => one.Duplicates.Near, one => Text($"{one.Duplicates.Near} of {one.Generated.Count}"), _ => null,
-            Text($"generated pictures that repeat one of {report.Duplicates.Count} in training; of those, {report.Duplicates.NearInTraining} are like another one")));
+            Text($"generated pictures that repeat one of the {report.Duplicates.Count} in training, {report.Duplicates.NearInTraining} of which are like another themselves")));
         return lines;
 
         EvaluationMeasure Line(string name, Func<EvaluationReport, double?> value, Func<EvaluationReport, string> text, Func<EvaluationReport, string?> obstacle, string says) =>

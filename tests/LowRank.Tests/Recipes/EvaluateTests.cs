@@ -211,7 +211,7 @@ public sealed class EvaluateTests : IDisposable
         Directory.Move(options.Real, Path.GetDirectoryName(strange)!);
         var result = Evaluate.Run(options with { Real = Path.GetDirectoryName(strange)! });
         var page = File.ReadAllText(result.Page);
-        Assert.All(result.Measures, measure => Assert.Contains($"<td>{measure.Name}</td><td class=\"n\">{measure.Text}</td>", System.Net.WebUtility.HtmlDecode(page), StringComparison.Ordinal));
+        Assert.All(result.Measures, measure => Assert.Contains($"<td class=\"whole\">{measure.Name}</td><td class=\"n whole\">{measure.Text}</td>", System.Net.WebUtility.HtmlDecode(page), StringComparison.Ordinal));
         Assert.Equal(2, page.Split("<svg").Length - 1);
         Assert.Contains("src=\"data:image/png;base64,", page, StringComparison.Ordinal);
         Assert.DoesNotContain("<b>real", page, StringComparison.Ordinal);
