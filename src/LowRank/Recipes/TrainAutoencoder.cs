@@ -104,6 +104,6 @@ internal sealed class ReconstructionStep(AutoencoderOptions options, IDiffusionF
         var exact = family.EncodeImages(pixels, streams["noise"]);   // (B, C, h, w), scaled
         if (latents is null) return exact;
         var deviations = tensor(latents.Deviations.Select(deviation => (float)(options.LatentNoise * deviation)).ToArray()).view(1, -1, 1, 1);
-        return exact + randn(exact.shape, generator: streams["noise"]) * deviations;
+        return exact.Plus(randn(exact.shape, generator: streams["noise"]) * deviations);
     }
 }
