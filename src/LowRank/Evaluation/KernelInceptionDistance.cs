@@ -35,8 +35,6 @@ internal sealed record KidSpread(IReadOnlyList<double> PerSubset)
 /// </summary>
 internal static class KernelInceptionDistance
 {
-    private const int RowsAtOnce = 1024;   // so many rows of the kernel matrix are held at once: 80 MB for 10,000 columns
-
     /// <summary>KID of two whole sets.</summary>
     /// <param name="real">[m, d], m at least 2 (1 for <see cref="KidEstimator.Biased"/>).</param>
     /// <param name="generated">[n, d], likewise.</param>
@@ -107,12 +105,7 @@ internal static class KernelInceptionDistance
     private static double KernelSum(Tensor x, Tensor y)
     {
         var sum = 0.0;
-        for (long row = 0; row < x.size(0); row += RowsAtOnce)
-        {
-            using var scope = NewDisposeScope();
-            var rows = x.narrow(0, row, Math.Min(RowsAtOnce, x.size(0) - row));
-            sum += Kernel(rows.matmul(y.transpose(0, 1)), x.size(1)).sum().item<double>();   // (rows, n)
-        }
+        FeatureRows.Visit(x, (rows, _) => sum += Kernel(rows.matmul(y.transpose(0, 1)), x.size(1)).sum().item<double>());
         return sum;
     }
 

@@ -68,7 +68,7 @@ internal sealed record ClipTextConfig
     public Dictionary<string, JsonElement>? Unread { get; set; }
 
     [JsonIgnore]
-    public bool HasQuickGelu => HiddenAct == QuickGelu;
+    public ClipEncoderShape EncoderShape => new(HiddenSize, IntermediateSize, NumHiddenLayers, NumAttentionHeads, LayerNormEps, HiddenAct == QuickGelu, Causal: true);
 
     /// <summary>Reads a configuration and refuses what cannot be built.</summary>
     /// <param name="json">Contents of the file.</param>

@@ -51,29 +51,33 @@ internal sealed class ClipTextEmbeddings : Module<Tensor, Tensor>
     }
 }
 
-/// <summary>Causal self attention; padding is not masked: (B, T, C) to (B, T, C).</summary>
+/// <summary>What the layers of CLIP's two encoders are told; text is causal, pictures are not.</summary>
+internal sealed record ClipEncoderShape(int HiddenSize, int IntermediateSize, int Layers, int Heads, double LayerNormEps, bool QuickGelu, bool Causal);
+
+/// <summary>Self attention; padding is not masked: (B, T, C) to (B, T, C).</summary>
 internal sealed class ClipAttention : Module<Tensor, Tensor>
 {
     private readonly int heads;
+    private readonly bool causal;
     private readonly Module<Tensor, Tensor> k_proj;
     private readonly Module<Tensor, Tensor> v_proj;
     private readonly Module<Tensor, Tensor> q_proj;
     private readonly Module<Tensor, Tensor> out_proj;
 
-    public ClipAttention(ClipTextConfig config, LayerFactory layers) : base(nameof(ClipAttention))
+    public ClipAttention(ClipEncoderShape shape, LayerFactory layers) : base(nameof(ClipAttention))
     {
-        heads = config.NumAttentionHeads;
-        k_proj = layers.Linear(config.HiddenSize, config.HiddenSize);
-        v_proj = layers.Linear(config.HiddenSize, config.HiddenSize);
-        q_proj = layers.Linear(config.HiddenSize, config.HiddenSize);
-        out_proj = layers.Linear(config.HiddenSize, config.HiddenSize);
+        (heads, causal) = (shape.Heads, shape.Causal);
+        k_proj = layers.Linear(shape.HiddenSize, shape.HiddenSize);
+        v_proj = layers.Linear(shape.HiddenSize, shape.HiddenSize);
+        q_proj = layers.Linear(shape.HiddenSize, shape.HiddenSize);
+        out_proj = layers.Linear(shape.HiddenSize, shape.HiddenSize);
         RegisterComponents();
     }
 
     public override Tensor forward(Tensor x)
     {
         using var scope = NewDisposeScope();
-        var attended = Attention.ScaledDotProduct(q_proj.call(x), k_proj.call(x), v_proj.call(x), heads, causal: true);
+        var attended = Attention.ScaledDotProduct(q_proj.call(x), k_proj.call(x), v_proj.call(x), heads, causal);
         return out_proj.call(attended).MoveToOuterDisposeScope();
     }
 }
@@ -85,11 +89,11 @@ internal sealed class ClipMlp : Module<Tensor, Tensor>
     private readonly Module<Tensor, Tensor> fc1;
     private readonly Module<Tensor, Tensor> fc2;
 
-    public ClipMlp(ClipTextConfig config, LayerFactory layers) : base(nameof(ClipMlp))
+    public ClipMlp(ClipEncoderShape shape, LayerFactory layers) : base(nameof(ClipMlp))
     {
-        quick = config.HasQuickGelu;
-        fc1 = layers.Linear(config.HiddenSize, config.IntermediateSize);
-        fc2 = layers.Linear(config.IntermediateSize, config.HiddenSize);
+        quick = shape.QuickGelu;
+        fc1 = layers.Linear(shape.HiddenSize, shape.IntermediateSize);
+        fc2 = layers.Linear(shape.IntermediateSize, shape.HiddenSize);
         RegisterComponents();
     }
 
@@ -110,12 +114,12 @@ internal sealed class ClipEncoderLayer : Module<Tensor, Tensor>
     private readonly ClipMlp mlp;
     private readonly Module<Tensor, Tensor> layer_norm2;
 
-    public ClipEncoderLayer(ClipTextConfig config, LayerFactory layers) : base(nameof(ClipEncoderLayer))
+    public ClipEncoderLayer(ClipEncoderShape shape, LayerFactory layers) : base(nameof(ClipEncoderLayer))
     {
-        self_attn = new ClipAttention(config, layers);
-        layer_norm1 = layers.LayerNorm(config.HiddenSize, config.LayerNormEps);
-        mlp = new ClipMlp(config, layers);
-        layer_norm2 = layers.LayerNorm(config.HiddenSize, config.LayerNormEps);
+        self_attn = new ClipAttention(shape, layers);
+        layer_norm1 = layers.LayerNorm(shape.HiddenSize, shape.LayerNormEps);
+        mlp = new ClipMlp(shape, layers);
+        layer_norm2 = layers.LayerNorm(shape.HiddenSize, shape.LayerNormEps);
         RegisterComponents();
     }
 
@@ -133,10 +137,10 @@ internal sealed class ClipEncoder : Module<Tensor, IReadOnlyList<Tensor>>
     private readonly ModuleList<ClipEncoderLayer> layers;
     private readonly BlockRunner blocks;
 
-    public ClipEncoder(ClipTextConfig config, LayerFactory factory, BlockRunner blocks) : base(nameof(ClipEncoder))
+    public ClipEncoder(ClipEncoderShape shape, LayerFactory factory, BlockRunner blocks) : base(nameof(ClipEncoder))
     {
         this.blocks = blocks;
-        layers = ModuleList(Enumerable.Range(0, config.NumHiddenLayers).Select(_ => new ClipEncoderLayer(config, factory)).ToArray());
+        layers = ModuleList(Enumerable.Range(0, shape.Layers).Select(_ => new ClipEncoderLayer(shape, factory)).ToArray());
         RegisterComponents();
     }
 
@@ -158,7 +162,7 @@ internal sealed class ClipTextTransformer : Module<Tensor, (IReadOnlyList<Tensor
     public ClipTextTransformer(ClipTextConfig config, LayerFactory layers, BlockRunner blocks) : base(nameof(ClipTextTransformer))
     {
         embeddings = new ClipTextEmbeddings(config, layers);
-        encoder = new ClipEncoder(config, layers, blocks);
+        encoder = new ClipEncoder(config.EncoderShape, layers, blocks);
         final_layer_norm = layers.LayerNorm(config.HiddenSize, config.LayerNormEps);
         RegisterComponents();
     }

@@ -15,10 +15,7 @@ public partial class GoldenKindsTests
         "diffusion/flow_training", "diffusion/prompt_weights",
         "adapters/ancestor_merge", "adapters/checkpoint_names", "adapters/combine", "adapters/extract",
         "adapters/merge_base", "adapters/metadata", "adapters/resize", "adapters/pair",
-        "evaluation/clip_preprocess", "evaluation/clip_scores", "evaluation/cmmd", "evaluation/fid", "evaluation/hashes", "evaluation/inception_preprocess",
-        "evaluation/prdc", "evaluation/ssim_psnr", "evaluation/vendi",
         "images/datasets",
-        "models/clip_preprocess", "models/clip_vision", "models/inception",
     ];
 
     private static readonly Lazy<string[]> Taken = new(() =>

@@ -17,10 +17,14 @@ internal sealed record LayerFactory(Device Device, ScalarType Type)
     public Module<Tensor, Tensor> Linear(long inputs, long outputs, bool bias = true) => nn.Linear(inputs, outputs, bias, Device, Type);
 
     /// <summary>(B, in, H, W) to (B, out, H', W').</summary>
-    public Module<Tensor, Tensor> Conv2d(long inputs, long outputs, long kernel, long stride = 1, long padding = 0)
+    public Module<Tensor, Tensor> Conv2d(long inputs, long outputs, long kernel, long stride = 1, long padding = 0, bool bias = true) =>
+        Conv2d(inputs, outputs, (kernel, kernel), (stride, stride), (padding, padding), bias);
+
+    /// <summary>The same with sides (height, width) of their own.</summary>
+    public Module<Tensor, Tensor> Conv2d(long inputs, long outputs, (long High, long Wide) kernel, (long High, long Wide) stride, (long High, long Wide) padding, bool bias)
     {
         using var scope = NewDisposeScope();   // TorchSharp 0.107 leaves a tensor of its initialisation behind
-        var layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, device: Device, dtype: Type);
+        var layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias: bias, device: Device, dtype: Type);
         foreach (var parameter in layer.parameters()) parameter.DetachFromDisposeScope();
         return layer;
     }
