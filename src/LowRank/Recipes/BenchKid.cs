@@ -21,7 +21,13 @@ public static class BenchKid
 {
     /// <summary>What the experiment would do and take, without writing anything.</summary>
     /// <exception cref="LowRankException">Options, model or pictures that cannot be used.</exception>
-    public static BenchKidPlan Plan(BenchKidOptions options) => Plan(options, Features);
+    public static BenchKidPlan Plan(BenchKidOptions options)
+    {
+        RunOptions.ThrowIfAny(options.Validate(), "the options");
+        var data = BenchKidData.Read(options);
+        Identities(options, Features);
+        return BenchKidPlan.Of(options, data);
+    }
 
     /// <summary>Makes all parts that are not made yet, and puts them together.</summary>
     /// <param name="options">Everything about the experiment.</param>
@@ -32,7 +38,7 @@ public static class BenchKid
     /// <exception cref="LowRankException">Options, model or pictures that cannot be used, or a training that diverged with the chosen rate.</exception>
     /// <exception cref="OperationCanceledException">Stopped.</exception>
     public static BenchKidResult Run(BenchKidOptions options, IProgress<BenchKidProgress>? progress = null, bool resume = false, BenchKidWorker? worker = null, CancellationToken cancellation = default) =>
-        Run(options, progress, resume, worker, Features, cancellation);
+        Make(options, progress, resume, worker, Features, cancellation);
 
     /// <summary>Makes one part of an experiment that <see cref="Run"/> has begun.</summary>
     /// <param name="options">The same as the experiment's.</param>
@@ -46,11 +52,13 @@ public static class BenchKid
         RunOptions.ThrowIfAny(options.Validate(), "the options");
         var parts = BenchKidPart.All(options);
         var wanted = parts.FirstOrDefault(item => item.Name == part) ?? throw new OptionsException($"the experiment has no part {part}{NearestName.Hint(part, parts.Select(item => item.Name))}; its parts are {parts[0].Name} to {parts[^1].Name}");
-        BenchKidExperiment.Open(options, BenchKidData.Read(options, cancellation), null, resume: true);
-        new BenchKidWork(options, BenchKidData.Read(options, cancellation), Features, progress, cancellation).Make(wanted);
+        var data = BenchKidData.Read(options, cancellation);
+        BenchKidExperiment.Open(options, data, null, resume: true);
+        new BenchKidWork(options, data, Features, progress, cancellation).Make(wanted);
     }
 
-    internal static BenchKidResult Run(BenchKidOptions options, IProgress<BenchKidProgress>? progress, bool resume, BenchKidWorker? worker, Func<string, IFeatureNetwork> openFeatures, CancellationToken cancellation)
+    /// <summary>The same with a way to open networks of features.</summary>
+    internal static BenchKidResult Make(BenchKidOptions options, IProgress<BenchKidProgress>? progress, bool resume, BenchKidWorker? worker, Func<string, IFeatureNetwork> openFeatures, CancellationToken cancellation)
     {
         RunOptions.ThrowIfAny(options.Validate(), "the options");
         var watch = Stopwatch.StartNew();
@@ -78,14 +86,6 @@ public static class BenchKid
         BenchKidPlot.Write(folder.Plot, summary);
         BenchKidReport.Write(folder, options, data, summary);
         return new BenchKidResult(table, folder, watch.Elapsed.TotalSeconds);
-    }
-
-    internal static BenchKidPlan Plan(BenchKidOptions options, Func<string, IFeatureNetwork> openFeatures)
-    {
-        RunOptions.ThrowIfAny(options.Validate(), "the options");
-        var data = BenchKidData.Read(options);
-        Identities(options, openFeatures);
-        return BenchKidPlan.Of(options, data);
     }
 
     /// <summary>Opens every network once, so that a wrong file is told of before the first training.</summary>

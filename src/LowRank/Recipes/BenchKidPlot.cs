@@ -11,7 +11,7 @@ internal static class BenchKidPlot
     /// <summary>Writes a PNG 1000 wide; one plot for each measure below the other.</summary>
     public static void Write(string path, BenchKidSummary summary)
     {
-        using var all = new Multiplot();
+        var all = new Multiplot();
         var measures = summary.Measures();
         all.AddPlots(measures.Count);
         for (var i = 0; i < measures.Count; i++) Draw(all.GetPlot(i), summary, measures[i]);

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using LowRank.Diffusion;
 using LowRank.Evaluation;
 using LowRank.Foundation;
@@ -145,11 +146,20 @@ internal sealed class BenchKidWork(BenchKidOptions options, BenchKidData data, F
     {
         var begun = File.Exists(Path.Combine(recipe.Output, "events.jsonl"));
         if (!begun && Directory.Exists(recipe.Output)) Directory.Delete(recipe.Output, recursive: true);   // killed before its log began: there is nothing in it
+        if (begun) RemoveOddSaves(RunFolder.Open(recipe.Output), recipe.Training.SaveEvery);
         if (!begun || !RunFolder.Open(recipe.Output).ReadEvents().OfType<RunFinished>().Any())
         {
             if (!BenchKidArm.Train(recipe, begun, progress, cancellation).Finished) throw new OperationCanceledException(cancellation);
         }
         return RunFolder.Open(recipe.Output).ReadEvents();
+    }
+
+    /// <summary>A stop saves what it reached, which is nothing that is measured, and would push out something that is.</summary>
+    private static void RemoveOddSaves(RunFolder folder, int every)
+    {
+        foreach (var step in folder.SavedSteps().Where(step => step % every != 0)) File.Delete(folder.SavedAdapter(step));
+        var odds = Directory.GetDirectories(folder.Path, "model-*").Where(path => !long.TryParse(path.Split('-')[^1], NumberStyles.None, CultureInfo.InvariantCulture, out var step) || step % every != 0);
+        foreach (var odd in odds) Directory.Delete(odd, recursive: true);
     }
 
     /// <summary>What a training with a result after these steps gives to draw with.</summary>
