@@ -1,6 +1,3 @@
-using System.Security.Cryptography;
-using System.Text;
-
 namespace LowRank.Examples.Icons;
 
 /// <summary>
@@ -15,7 +12,7 @@ internal static class HeldOut
     private static readonly string[] PeopleWords = ["man", "woman", "men", "women", "person", "people", "boy", "girl", "male", "female"];
 
     /// <summary>
-    /// Emoji that are held out: where the SHA-256 of the name, without words for men and women, gives 0 modulo 40 by its first four bytes.
+    /// Emoji that are held out: one of 40 names, drawn by the name itself without words for men and women (<see cref="FixedDraws"/>).
     /// All forms of one emoji fall on the same side, since they share that name. Never held out: families, the things of <see cref="ColourPairs"/>,
     /// and names that <see cref="Recalled"/> asks for.
     /// </summary>
@@ -39,8 +36,19 @@ internal static class HeldOut
     [
         new("blue", "apple"), new("purple", "banana"), new("red", "cat"), new("green", "dog"), new("pink", "elephant"), new("blue", "rose"),
         new("green", "car", "automobile"), new("orange", "whale"), new("purple", "frog"), new("yellow", "strawberry"), new("black", "tulip"),
-        new("pink", "turtle"), new("red", "dolphin"), new("blue", "house"), new("green", "pizza"), new("purple", "bicycle"),
+        new("pink", "turtle"), new("red", "dolphin"), new("blue", "house", "houses"), new("green", "pizza"), new("purple", "bicycle", "bicycles"),
     ];
+
+    /// <summary>
+    /// Whether an emoji is not trained in a colour: two of the ten colours of each emoji, and every pair of <see cref="ColourPairs"/>.
+    /// </summary>
+    /// <param name="emoji">What.</param>
+    /// <param name="colour">Place of the colour in <see cref="Recolouring.Targets"/>.</param>
+    /// <param name="caption">The caption with the colour's word.</param>
+    public static bool Colour(Emoji emoji, int colour, string caption) => (7 * emoji.Index + 3 * colour) % 5 == 0 || ColourPairs.Any(pair => pair.Holds(caption));
+
+    /// <summary>Whether a picture that <see cref="Colour"/> holds out is made and kept for measuring: all of the pairs, and one of ten others.</summary>
+    public static bool IsMeasured(string caption) => ColourPairs.Any(pair => pair.Holds(caption)) || FixedDraws.Below($"measured: {caption}", 10) == 0;
 
     /// <summary>A name without words for men and women, so that "man running" and "woman running" are one.</summary>
     public static string BaseName(string caption)
@@ -49,7 +57,7 @@ internal static class HeldOut
         return words.Count == 0 ? caption : string.Join(' ', words);
     }
 
-    private static bool Drawn(string name) => System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(SHA256.HashData(Encoding.UTF8.GetBytes(name))) % OneOf == 0;
+    private static bool Drawn(string name) => FixedDraws.Below($"held out: {name}", OneOf) == 0;
 }
 
 /// <summary>A colour that a thing is never trained in.</summary>

@@ -24,6 +24,9 @@ internal sealed record LossWeighting
     /// <summary>Soft min-SNR: snr·gamma/(snr + gamma) on the loss of the clean latents (Crowson et al. 2024). Null for none.</summary>
     public double? SoftMinSnrGamma { get; init; }
 
+    /// <summary>min(snr + 1, gamma)/(snr + 1) on the loss of v: as min-SNR for nearly clean timesteps, and 1 for noisy ones. Null for none; v prediction only.</summary>
+    public double? VSnrGamma { get; init; }
+
     /// <summary>P2: 1/(k + snr)^gamma on the loss of the noise (Choi et al. 2022). Null for none; noise prediction only.</summary>
     public double? P2Gamma { get; init; }
 
@@ -45,6 +48,7 @@ internal sealed record LossWeighting
         if (MinSnrGamma is <= 0) yield return Positive("min_snr_gamma", MinSnrGamma.Value);
         if (SoftMinSnrGamma is <= 0) yield return Positive("soft_min_snr_gamma", SoftMinSnrGamma.Value);
         if (MinSnrPlusOneForV && type != PredictionType.VPrediction) yield return Only("min_snr_plus_one_for_v", "v prediction");
+        if (VSnrGamma is not null && type != PredictionType.VPrediction) yield return Only("v_snr_gamma", "v prediction");
         if (P2Gamma is not null && type != PredictionType.Epsilon) yield return Only("p2_gamma", "noise prediction");
         if (ScaleVLikeNoise && type != PredictionType.VPrediction) yield return Only("scale_v_pred_loss_like_noise_pred", "v prediction");
         if (DebiasedEstimation && type is not (PredictionType.Epsilon or PredictionType.VPrediction)) yield return Only("debiased_estimation", "noise and v prediction");
@@ -65,6 +69,7 @@ internal sealed record LossWeighting
         {
             weight *= type == PredictionType.Epsilon ? (float)soft / (snr + (float)soft) : snr * (float)soft / (snr + (float)soft) / LatentsLoss(snr, type);
         }
+        if (VSnrGamma is { } most) weight *= MathF.Min(snr + 1, (float)most) / (snr + 1);
         if (P2Gamma is { } power) weight *= 1 / MathF.Pow((float)P2K + snr, (float)power);
         var capped = MathF.Min(snr, LargestSnr);
         if (ScaleVLikeNoise) weight *= capped / (capped + 1);

@@ -125,6 +125,9 @@ internal sealed class EncodedData(IDiffusionFamily family, TrainingData data, La
         return With(plan, made, () => false);
     }
 
+    /// <summary>The latents of one picture that is not cut at random: (1, C, h, w) float32, scaled.</summary>
+    public Tensor LatentsOf(Sample sample) => Kept(new PlannedBatch([sample], null))[LatentsName];
+
     /// <inheritdoc/>
     public void Dispose() => loader?.Dispose();
 

@@ -15,8 +15,14 @@ public sealed record FullOptions
     /// </summary>
     public IReadOnlyList<string> Parts { get; init; } = [Denoiser];
 
+    /// <summary>What the parts learn.</summary>
+    public TrainingObjective Objective { get; init; } = TrainingObjective.Own;
+
     /// <summary>What the parts begin with. The other parts are read from the model in either case.</summary>
     public WeightStart Init { get; init; } = WeightStart.Base;
+
+    /// <summary>With <c>init = "random"</c>: the parts that begin so; the others that learn go on from the model's weights. Empty: all parts.</summary>
+    public IReadOnlyList<string> RandomParts { get; init; } = [];
 
     /// <summary>
     /// More words for the tokenizer that is built from the captions where the model has none, with <c>init = "random"</c>; each counts twice wherever it stands.
@@ -32,6 +38,15 @@ public sealed record FullOptions
     /// <summary>Whether the autoencoder is what learns.</summary>
     internal bool IsAutoencoder => Parts is [Autoencoder];
 
+    /// <summary>Whether a text encoder learns by itself to tell pictures.</summary>
+    internal bool TellsPictures => Objective == TrainingObjective.BlurredPicture;
+
+    /// <summary>Whether the denoiser takes part, learning or not.</summary>
+    internal bool Denoises => !IsAutoencoder && !TellsPictures;
+
+    /// <summary>Parts that begin with random weights.</summary>
+    internal IReadOnlyList<string> Drawn => Init != WeightStart.Random ? [] : RandomParts.Count > 0 ? RandomParts : Parts;
+
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate()
     {
@@ -43,6 +58,13 @@ public sealed record FullOptions
             else if (Parts.Take(i).Contains(Parts[i])) problems.Add($"parts[{i}]: {Parts[i]} is there twice");
         }
         if (Parts.Contains(Autoencoder) && Parts.Count > 1) problems.Add($"parts: {string.Join(", ", Parts)}; {Autoencoder} is trained by itself, and first: a denoiser learns the latents that it makes");
+        if (TellsPictures && Parts is not [Encoder]) problems.Add($"objective: blurred-picture; is for parts = [\"{Encoder}\"] alone");
+        if (RandomParts.Count > 0 && Init != WeightStart.Random) problems.Add("random_parts: does nothing without init = \"random\"");
+        for (var i = 0; i < RandomParts.Count; i++)
+        {
+            if (!Parts.Contains(RandomParts[i])) problems.Add($"random_parts[{i}]: \"{RandomParts[i]}\" does not learn, and is read from the model: parts has {string.Join(", ", Parts)}{NearestName.Hint(RandomParts[i], Parts)}");
+            else if (RandomParts.Take(i).Contains(RandomParts[i])) problems.Add($"random_parts[{i}]: {RandomParts[i]} is there twice");
+        }
         if (Words.Count > 0 && Init != WeightStart.Random) problems.Add("words: do nothing without init = \"random\"");
         for (var i = 0; i < Words.Count; i++)
         {
@@ -55,6 +77,15 @@ public sealed record FullOptions
         }
         return problems;
     }
+}
+
+/// <summary>What whole parts of a model learn.</summary>
+public enum TrainingObjective
+{
+    /// <summary>Their part in the model: the denoiser to take noise away, text encoders what helps it, the autoencoder to bring pictures back.</summary>
+    Own,
+    /// <summary>For a text encoder by itself, before there is a denoiser: to tell from a caption the blurred latents of its picture.</summary>
+    BlurredPicture,
 }
 
 /// <summary>What trained parts begin with.</summary>

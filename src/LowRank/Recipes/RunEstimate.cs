@@ -74,6 +74,16 @@ internal static class RunEstimate
         return Of(options, family, data, trained, autoencoder, Measure([autoencoder], () => family.DecodeLatents(family.EncodeImages(pixels, null))));
     }
 
+    /// <summary>Of a run that trains a text encoder by itself.</summary>
+    public static TrainingPlan OfTextEncoder(TrainFullOptions options, IDiffusionFamily family, TrainingData data, TrainedSize trained)
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        var encoder = family.Component(FullOptions.Encoder);
+        var captions = Enumerable.Repeat("", options.Training.BatchSize).ToList();
+        return Of(options, family, data, trained, encoder, Measure([encoder], () => family.EncodePrompts(captions, TextUse.Of(options).Prompts).Dispose()));
+    }
+
     private static PixelSize Largest(TrainingData data) => data.Images.Select(image => image.Choice.Bucket).MaxBy(bucket => bucket.Pixels);
 
     /// <summary>Seconds of a forward pass, and bytes of what its layers put out.</summary>

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Training;
 
@@ -21,6 +20,7 @@ public static class TrainFull
     {
         RunOptions.ThrowIfAny(options.Validate(), "the options");
         if (options.Full.IsAutoencoder) return TrainAutoencoder.Plan(options);
+        if (options.Full.TellsPictures) return TrainTextEncoder.Plan(options);
         using var streams = new RandomStreams(options.Seed);
         using var family = WholeParts.Open(options);
         var data = RunOptions.ReadData(options, family, options.Data);
@@ -39,6 +39,7 @@ public static class TrainFull
     {
         RunOptions.ThrowIfAny(options.Validate(), "the options");
         if (options.Full.IsAutoencoder) return TrainAutoencoder.Run(options, progress, resume, cancellation);
+        if (options.Full.TellsPictures) return TrainTextEncoder.Run(options, progress, resume, cancellation);
         var (watch, training) = (Stopwatch.StartNew(), options.Training);
 
         // open
@@ -50,7 +51,7 @@ public static class TrainFull
         var data = RunOptions.ReadData(options, family, options.Data, cancellation);
         TrainingLoop? loop = null;
         IDisposable Weights() => loop!.UseForOutput(options.Save.Ema);   // those to save and to draw with, until disposed
-        run.Begin(RunEstimate.Of(options, family, data, WholeParts.SizeOf(options, family, trained)), data, (path, made) => Write(path, options, family, made, Weights));
+        run.Begin(RunEstimate.Of(options, family, data, WholeParts.SizeOf(options, family, trained)), data, (path, made) => WholeParts.Write(path, options, family, made, Weights));
 
         // encode
         using var cache = new LatentCache(training.Cache == CacheKind.Disk ? training.CacheFolder ?? run.Folder.Cache : null, run);
@@ -75,11 +76,5 @@ public static class TrainFull
         var sheet = finished ? previews.WriteBeforeAfter(run.Folder, before, cancellation) : null;
         run.End(finished, loop.Position.Step, watch.Elapsed);
         return run.Result(finished, loop.Position.Step, watch.Elapsed, sheet, previews.Prompts);
-    }
-
-    private static void Write(string path, TrainFullOptions options, IDiffusionFamily family, long step, Func<IDisposable> weights)
-    {
-        using var output = weights();
-        family.Write(path, AdapterFacts.TypeOf(options.Save.Precision).ToScalarType(), AdapterFacts.OfRun(options, family, step));
     }
 }

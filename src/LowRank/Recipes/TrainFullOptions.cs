@@ -71,7 +71,8 @@ public sealed record TrainFullOptions : IRunOptions
             .. Prior is not null && Full.Init == WeightStart.Random && !Full.IsAutoencoder ? (IEnumerable<string>)["prior: the model draws them before it learns, and with full.init = \"random\" it can draw nothing yet: leave the table out, or take init = \"base\""] : [],
         ]),
         .. OfTraining(),
-        .. Full.IsAutoencoder ? OfAutoencoder() : Vae is null ? [] : ["vae: the table does nothing without full.parts = [\"vae\"]"],
+        .. Full.IsAutoencoder ? OfAutoencoder() : Full.TellsPictures ? OfTextEncoder() : (IEnumerable<string>)[],
+        .. Full.IsAutoencoder || Vae is null ? (IEnumerable<string>)[] : ["vae: the table does nothing without full.parts = [\"vae\"]"],
     ];
 
     /// <summary>Training options that only adapters have a use for.</summary>
@@ -86,25 +87,52 @@ public sealed record TrainFullOptions : IRunOptions
         if (Training.LoraplusLrRatio != 1) yield return Invariant($"training.loraplus_lr_ratio: {Training.LoraplusLrRatio}; does nothing without an adapter");
     }
 
+    /// <summary>What only a denoiser has a use for.</summary>
+    /// <param name="why">What there is in its place: with …</param>
+    /// <param name="loss">More about the loss.</param>
+    private IEnumerable<string> WithoutDenoiser(string why, string loss = "")
+    {
+        if (Loss != new LossOptions()) yield return $"loss: the table does nothing {why}{loss}";
+        if (Noise != new NoiseOptions()) yield return $"noise: the table does nothing {why}";
+        if (Prior is not null) yield return $"prior: the table does nothing {why}";
+        if (Inpainting is not null) yield return $"inpainting: the table does nothing {why}";
+        if (Validation.Share > 0) yield return Invariant($"validation.share: {Validation.Share}; does nothing {why}");
+    }
+
+    /// <summary>What of the data only the loss of a denoiser has a use for.</summary>
+    private IEnumerable<string> WithoutWeights(string why)
+    {
+        for (var i = 0; i < Data.Count; i++)
+        {
+            var set = Data[i];
+            if (set.Prior || set.Mask != MaskSource.None || set.LossWeight != 1 || set.HeldOut) yield return $"data[{i}].prior, data[{i}].mask, data[{i}].loss_weight, data[{i}].held_out: do nothing {why}";
+        }
+    }
+
+    /// <summary>What does nothing where a text encoder learns by itself to tell pictures.</summary>
+    private IEnumerable<string> OfTextEncoder()
+    {
+        const string Why = "with full.objective = \"blurred-picture\"";
+        foreach (var problem in WithoutDenoiser(Why)) yield return problem;
+        if (Preview != new PreviewOptions { Prompts = Preview.Prompts } || Preview.Prompts.Count > 0) yield return $"preview: the table does nothing {Why}: a text encoder draws no pictures";
+        foreach (var problem in WithoutWeights(Why)) yield return problem;
+        for (var i = 0; i < Data.Count; i++)
+        {
+            if (Data[i].Crop == CropMode.Random) yield return $"data[{i}].crop: random; not {Why}: pictures are encoded once, before the first step";
+        }
+    }
+
     /// <summary>What only a denoiser and its captions have a use for.</summary>
     private IEnumerable<string> OfAutoencoder()
     {
         const string Why = "with full.parts = [\"vae\"]";
-        if (Loss != new LossOptions()) yield return $"loss: the table does nothing {Why}; the loss of an autoencoder is in [vae]";
-        if (Noise != new NoiseOptions()) yield return $"noise: the table does nothing {Why}";
-        if (Prior is not null) yield return $"prior: the table does nothing {Why}";
-        if (Inpainting is not null) yield return $"inpainting: the table does nothing {Why}";
-        if (Validation.Share > 0) yield return Invariant($"validation.share: {Validation.Share}; does nothing {Why}");
+        foreach (var problem in WithoutDenoiser(Why, "; the loss of an autoencoder is in [vae]")) yield return problem;
         if (Training.Precision != Precision.Fp32) yield return $"training.precision: bf16; not {Why}: autoencoders are always computed in 32 bits";
         if (Training.ClipSkip != 1) yield return Invariant($"training.clip_skip: {Training.ClipSkip}; does nothing {Why}");
         if (Training.GradientCheckpointing) yield return $"training.gradient_checkpointing: true; not {Why}";
         if (Training.Cache != CacheKind.Memory) yield return $"training.cache: {RecipeFile.Word(Training.Cache.ToString())}; does nothing {Why}: nothing is encoded ahead";
         if (Preview != new PreviewOptions { Every = Preview.Every, Captions = Preview.Captions, Prompts = Preview.Prompts } || Preview.Prompts.Count > 0) yield return $"preview: only every and captions do something {Why}; pictures of the data are shown before and behind it";
-        for (var i = 0; i < Data.Count; i++)
-        {
-            var set = Data[i];
-            if (set.Prior || set.Mask != MaskSource.None || set.LossWeight != 1 || set.HeldOut) yield return $"data[{i}].prior, data[{i}].mask, data[{i}].loss_weight, data[{i}].held_out: do nothing {Why}";
-        }
+        foreach (var problem in WithoutWeights(Why)) yield return problem;
     }
 
     int IRunOptions.TotalSteps => Training.Steps;

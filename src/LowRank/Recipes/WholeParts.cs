@@ -4,6 +4,7 @@ using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Text;
 using LowRank.Training;
+using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
@@ -26,17 +27,27 @@ internal static class WholeParts
     /// <exception cref="OptionsException">A part that the model lacks, or a model that such a run cannot train.</exception>
     public static TrainedModules Take(TrainFullOptions options, IDiffusionFamily family, RandomStreams streams)
     {
-        if (!options.Full.IsAutoencoder) ModelFit.Require(options, family);
+        Draw(options, family, streams);
+        return Move(options, family);
+    }
+
+    /// <summary>Gives parts random weights where the recipe says so.</summary>
+    /// <exception cref="OptionsException">A part that the model lacks, or a model that such a run cannot train.</exception>
+    public static void Draw(TrainFullOptions options, IDiffusionFamily family, RandomStreams streams)
+    {
+        if (options.Full.Denoises) ModelFit.Require(options, family);
         List<string> known = [.. family.ComponentNames, FullOptions.Autoencoder];
         var lacking = options.Full.Parts.FirstOrDefault(part => !known.Contains(part));
         if (lacking is not null) throw new OptionsException($"full.parts: {lacking}; the model {options.Model} ({family.Name}) has {string.Join(", ", known)}");
+        foreach (var part in options.Full.Drawn) family.DrawWeights(part, streams["init"]);
+    }
+
+    /// <summary>Moves the parts that the recipe names, and more that learn beside them, into one flat tensor. The caller disposes it before them.</summary>
+    public static TrainedModules Move(TrainFullOptions options, IDiffusionFamily family, params IEnumerable<(string Name, nn.Module Module)> beside)
+    {
         var (full, training) = (options.Full, options.Training);
-        if (full.Init == WeightStart.Random)
-        {
-            foreach (var part in full.Parts) family.DrawWeights(part, streams["init"]);
-        }
         var rates = training.ParameterRates with { Parts = full.Encoders.ToDictionary(part => part, _ => new ParameterGroup(full.TextEncoderLearningRate ?? training.LearningRate)) };
-        var trained = new TrainedModules([.. full.Parts.Select(part => (part, family.Component(part)))], rates);
+        var trained = new TrainedModules([.. full.Parts.Select(part => (part, family.Component(part))), .. beside], rates);
         foreach (var encoder in full.Encoders)
         {
             trained.LeaveUnreached(encoder, () =>
@@ -65,6 +76,18 @@ internal static class WholeParts
             Whole = true,
             Halved = options.Training.Precision == Precision.Bf16,
         };
+
+    /// <summary>Writes the model with the weights to save.</summary>
+    /// <param name="path">The folder.</param>
+    /// <param name="options">The recipe.</param>
+    /// <param name="family">The model.</param>
+    /// <param name="step">Updates made.</param>
+    /// <param name="weights">Puts those weights into place, until disposed.</param>
+    public static void Write(string path, TrainFullOptions options, IDiffusionFamily family, long step, Func<IDisposable> weights)
+    {
+        using var output = weights();
+        family.Write(path, AdapterFacts.TypeOf(options.Save.Precision).ToScalarType(), AdapterFacts.OfRun(options, family, step));
+    }
 
     /// <summary>Lets the blocks of the parts be computed again in backward, where the recipe says so.</summary>
     public static void SetCheckpointing(TrainFullOptions options, IDiffusionFamily family, RandomStreams streams)

@@ -26,6 +26,9 @@ public sealed record LossOptions
     /// <summary>The same without the bend (Crowson et al. 2024); 5 is usual, 0 is off.</summary>
     public double SoftMinSnrGamma { get; init; }
 
+    /// <summary>The cap for models that predict v: weight min(snr + 1, this)/(snr + 1), which leaves noisy timesteps whole; 6 is usual, 0 is off.</summary>
+    public double VSnrGamma { get; init; }
+
     /// <summary>Weight 1/√snr for noise prediction, 1/(snr + 1) for v prediction (Yu et al. 2023).</summary>
     public bool DebiasedEstimation { get; init; }
 
@@ -83,6 +86,7 @@ public sealed record LossOptions
         Check(HuberScale is > 0 and < double.PositiveInfinity, $"huber_scale: {HuberScale}; must be a number above 0");
         Check(MinSnrGamma is >= 0 and < double.PositiveInfinity, $"min_snr_gamma: {MinSnrGamma}; must be 0 (off) or more");
         Check(SoftMinSnrGamma is >= 0 and < double.PositiveInfinity, $"soft_min_snr_gamma: {SoftMinSnrGamma}; must be 0 (off) or more");
+        Check(VSnrGamma is >= 0 and < double.PositiveInfinity, $"v_snr_gamma: {VSnrGamma}; must be 0 (off) or more");
         Check(P2Gamma is >= 0 and < double.PositiveInfinity, $"p2_gamma: {P2Gamma}; must be 0 (off) or more");
         Check(P2K is > 0 and < double.PositiveInfinity, $"p2_k: {P2K}; must be a number above 0");
         Check(VPredLikeLoss is >= 0 and < double.PositiveInfinity, $"v_pred_like_loss: {VPredLikeLoss}; must be 0 (off) or more");
@@ -97,6 +101,7 @@ public sealed record LossOptions
             $"huber_schedule, huber_c, huber_scale: do nothing without type = \"huber\" or \"smooth-l1\"");
         Check(!huber || HuberSchedule != HuberSchedule.Snr || HuberScale == usual.HuberScale, $"huber_scale: {HuberScale}; does nothing with huber_schedule = \"snr\"");
         Check(MinSnrGamma == 0 || SoftMinSnrGamma == 0, $"soft_min_snr_gamma: {SoftMinSnrGamma}; is another form of min_snr_gamma: {MinSnrGamma}; set one of them");
+        Check(VSnrGamma == 0 || MinSnrGamma == 0 && SoftMinSnrGamma == 0, $"v_snr_gamma: {VSnrGamma}; is another form of min_snr_gamma and soft_min_snr_gamma; set one of them");
         Check(P2Gamma > 0 || P2K == usual.P2K, $"p2_k: {P2K}; does nothing without p2_gamma");
         Check(MaskTemperature == 0 || (UnmaskedWeight, NormalizeMaskedAreaLoss) == (usual.UnmaskedWeight, usual.NormalizeMaskedAreaLoss),
             $"unmasked_weight, normalize_masked_area_loss: do nothing with mask_temperature");
@@ -108,6 +113,7 @@ public sealed record LossOptions
     {
         MinSnrGamma = MinSnrGamma > 0 ? MinSnrGamma : null,
         SoftMinSnrGamma = SoftMinSnrGamma > 0 ? SoftMinSnrGamma : null,
+        VSnrGamma = VSnrGamma > 0 ? VSnrGamma : null,
         P2Gamma = P2Gamma > 0 ? P2Gamma : null,
         P2K = P2K,
         ScaleVLikeNoise = ScaleVPredLossLikeNoisePred,

@@ -38,7 +38,8 @@ public class ExampleDataTests
                 TrainingMethod.Full => TrainFullOptions.Read(recipe),
                 var other => throw new InvalidOperationException($"no example is read for {other}"),
             };
-            Assert.All(options.Data, set => Assert.True(Directory.Exists(set.Folder), $"{recipe}: {set.Folder}"));
+            var prepared = Path.Combine(Repository.Root, "data") + Path.DirectorySeparatorChar;   // what an example makes first, and the repository does not hold
+            Assert.All(options.Data, set => Assert.True(set.Folder.StartsWith(prepared, StringComparison.Ordinal) || Directory.Exists(set.Folder), $"{recipe}: {set.Folder}"));
         }
     }
 

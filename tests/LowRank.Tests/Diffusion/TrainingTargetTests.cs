@@ -67,6 +67,16 @@ public class TrainingTargetTests
     }
 
     [Theory]
+    [InlineData(0f, 1f)]
+    [InlineData(5f, 1f)]
+    [InlineData(11f, 0.5f)]
+    public void The_v_snr_weight_leaves_noisy_timesteps_whole_and_caps_clean_ones(float snr, float expected)
+    {
+        Assert.Equal(expected, new LossWeighting { VSnrGamma = 6 }.Weight(snr, PredictionType.VPrediction));
+        Assert.Equal(["v_snr_gamma: made for v prediction, which this model does not use; leave it out"], new LossWeighting { VSnrGamma = 6 }.Problems(PredictionType.Epsilon));
+    }
+
+    [Theory]
     [InlineData(0.5f, 0.5f)]
     [InlineData(50f, 5f)]
     public void Min_snr_weighs_a_sample_prediction_by_the_capped_ratio(float snr, float expected) =>

@@ -16,6 +16,7 @@ public class LossOptionsTests
             "soft_min_snr_gamma: 5; is another form of min_snr_gamma: 5; set one of them",
             "p2_k: 2; does nothing without p2_gamma",
         ], new LossOptions { HuberC = 0.2, MinSnrGamma = 5, SoftMinSnrGamma = 5, P2K = 2 }.Validate());
+        Assert.Equal(["v_snr_gamma: 6; is another form of min_snr_gamma and soft_min_snr_gamma; set one of them"], new LossOptions { VSnrGamma = 6, SoftMinSnrGamma = 5 }.Validate());
         Assert.Equal(["huber_scale: 2; does nothing with huber_schedule = \"snr\""], new LossOptions { Type = LossType.Huber, HuberScale = 2 }.Validate());
         Assert.Equal(
         [
