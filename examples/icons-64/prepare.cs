@@ -34,7 +34,7 @@ try
 {
     var folders = IconData.Write(Sources.Under(root), output, anyVersion);
     foreach (var folder in folders) Console.WriteLine($"{folder.Pictures,6}  {folder.Folder}");
-    Console.WriteLine($"{folders.Sum(folder => folder.Pictures),6}  in {output}, with data.json, LICENSE-NOTE.md, sheet-plain.png and sheet-variants.png");
+    Console.WriteLine($"{folders.Sum(folder => folder.Pictures),6}  in {output}, with data.json, recalled.txt, LICENSE-NOTE.md, sheet-plain.png and sheet-variants.png");
     return 0;
 }
 catch (IconDataException problem)   // packages or files that cannot be used: the message says what, where and what to try

@@ -98,11 +98,16 @@ internal static class BenchKidJob
     }
 
     /// <summary>Stops when the standard input ends.</summary>
-    private static void EndWithInput(CancellationTokenSource ended) => new Thread(() =>
+    private static void EndWithInput(CancellationTokenSource ended)
     {
-        while (Console.In.Read() >= 0) { }
-        ended.Cancel();
-    }) { IsBackground = true }.Start();
+        var listener = new Thread(() =>
+        {
+            while (Console.In.Read() >= 0) { }
+            ended.Cancel();
+        });
+        listener.IsBackground = true;
+        listener.Start();
+    }
 
     /// <summary>One live line on a terminal, a line for each part elsewhere.</summary>
     private sealed class Lines(Screen screen) : IProgress<BenchKidProgress>

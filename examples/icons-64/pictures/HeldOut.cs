@@ -26,8 +26,8 @@ internal static class HeldOut
     /// <summary>The 100 emoji whose captions a base is asked to draw when it is measured: evenly spaced over those without country flags and families.</summary>
     public static IReadOnlyList<Emoji> Recalled(IReadOnlyList<Emoji> all)
     {
-        const int count = 100;
         var asked = all.Where(one => one.Subgroup is not ("country-flag" or "family")).ToList();
+        var count = Math.Min(100, asked.Count);
         return [.. Enumerable.Range(0, count).Select(place => asked[place * asked.Count / count])];
     }
 

@@ -9,7 +9,7 @@ internal sealed class IconData : IDisposable
     private readonly SortedDictionary<string, PictureFolder> folders = new(StringComparer.Ordinal);
     private readonly IReadOnlyList<Emoji> all;
     private readonly IReadOnlySet<int> heldOut;
-    private readonly IReadOnlySet<string> heldOutCaptions;
+    private readonly HashSet<string> heldOutCaptions;
     private readonly List<(string Name, Picture Picture, string Caption)> unseenColours = [];
     private readonly List<IReadOnlyList<Picture?>> variantSheet = [];
 
@@ -20,7 +20,7 @@ internal sealed class IconData : IDisposable
         heldOutCaptions = all.Where(emoji => heldOut.Contains(emoji.Index)).Select(emoji => emoji.Caption).ToHashSet(StringComparer.Ordinal);
     }
 
-    /// <summary>Makes the folders, sheets to look at, counts and checksums (data.json), and the note about rights.</summary>
+    /// <summary>Makes the folders, sheets to look at, counts and checksums (data.json), the captions to measure a base with (recalled.txt), and the note about rights.</summary>
     /// <param name="sources">The packages' files.</param>
     /// <param name="output">Made when absent; must be empty.</param>
     /// <param name="anyVersion">See <see cref="Sources.Require"/>.</param>
@@ -44,6 +44,7 @@ internal sealed class IconData : IDisposable
         data.AddUnseenColours();
         foreach (var (name, caption, picture) in TangoIcons.Read(sources.Tango)) data.Folder("tango").Add(name, picture, caption, phrased: false);
         data.RequireUnseenPairs();
+        File.WriteAllLines(Path.Combine(output, "recalled.txt"), HeldOut.Recalled(data.all).Select(emoji => emoji.Caption));
         Picture.WriteSheet(Path.Combine(output, "sheet-plain.png"), [.. plain.Chunk(44)]);
         Picture.WriteSheet(Path.Combine(output, "sheet-variants.png"), data.variantSheet);
         File.WriteAllText(Path.Combine(output, "LICENSE-NOTE.md"), OwnFiles.Text("LICENSE-NOTE.md"));

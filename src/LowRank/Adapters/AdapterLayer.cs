@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
@@ -105,7 +106,7 @@ public abstract class AdapterLayer
         if (dropout?.OnOutput == true)
         {
             var y = output.to(wide);
-            sum = y.add(dropout.Output(Branch(x, y, strength, dropout)));
+            sum = y.Plus(dropout.Output(Branch(x, y, strength, dropout)));
         }
         else sum = AddTo(output, x, wide, strength, dropout);
         return sum.to(output.dtype).MoveToOuterDisposeScope();
@@ -125,7 +126,7 @@ public abstract class AdapterLayer
     private protected virtual Tensor AddTo(Tensor y, Tensor x, ScalarType wide, double strength, LayerDropout? dropout)
     {
         y = y.to(wide);
-        return y.add(Branch(x.to(wide), y, strength, dropout));
+        return y.Plus(Branch(x.to(wide), y, strength, dropout));
     }
 
     /// <summary>The module's own product with another weight, without bias.</summary>

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Adapters;
@@ -82,7 +83,7 @@ internal sealed class EmbeddingSet : IDisposable
         foreach (var part in parts)
         {
             var lengths = part.Rows.norm(1, keepdim: true);                                                 // (n, 1)
-            part.Rows.copy_(part.Rows / lengths.clamp_min(1e-12) * (lengths + (norm - lengths) * share));
+            part.Rows.copy_(part.Rows / lengths.AtLeast(1e-12) * lengths.Plus(lengths.SubtractedFrom(norm).Times(share)));
         }
     }
 

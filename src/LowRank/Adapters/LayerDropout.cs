@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Adapters;
@@ -66,7 +67,7 @@ internal sealed class LayerDropout(AdapterLayer layer, DropoutShares shares, Fun
     private Tensor Drop(DropoutPlace place, double share, Tensor values, long[] drawn, long[]? view = null)
     {
         if (share == 0) return values;
-        var mask = numbers(place, layer, drawn).ge(share).to(values.dtype).div_(1 - share).to(values.device);
+        var mask = numbers(place, layer, drawn).IsAtLeast(share).to(values.dtype).DivideInPlace(1 - share).to(values.device);
         return values.mul(view is null ? mask : mask.view(view));
     }
 }

@@ -1,4 +1,5 @@
 using LowRank.Adapters.Kinds;
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Adapters;
@@ -87,7 +88,7 @@ internal abstract class LayerKind
     private protected static Tensor NormOfProduct(Tensor a, Tensor b)
     {
         (a, b) = (a.to(ScalarType.Float64), b.to(ScalarType.Float64));
-        return b.t().mm(b).mul_(a.mm(a.t())).sum().clamp_min_(0).sqrt_();
+        return b.t().mm(b).mul_(a.mm(a.t())).sum().AtLeastInPlace(0).sqrt_();
     }
 
     /// <summary>Uniform in ±1/√fan-in: Kaiming with a = √5.</summary>
@@ -99,7 +100,7 @@ internal abstract class LayerKind
 
     /// <summary>Normal with a deviation.</summary>
     private protected static void Normal(Tensor values, double deviation, Generator init) =>
-        values.copy_(randn(values.shape, ScalarType.Float32, generator: init).mul_(deviation));
+        values.copy_(randn(values.shape, ScalarType.Float32, generator: init).MultiplyInPlace(deviation));
 
     /// <summary>A Tucker core folded into the factor before it: (r, s, kh, kw) and (s, in) to (r, in·kh·kw).</summary>
     private protected static Tensor Fold(Tensor core, Tensor inner) => einsum("rskl,si->rikl", core, inner.flatten(1)).flatten(1);

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -54,7 +55,7 @@ internal sealed class RoundedSum : autograd.SingleTensorFunction<RoundedSum>
             using var inner = NewDisposeScope();
             var g = slice.Wide(grad);
             dRows.addmm_(slice.Of(hidden).t(), g, 1f, factor);
-            var dh = g.mm(rows.t()).mul_(factor);   // (n, r)
+            var dh = g.mm(rows.t()).MultiplyInPlace(factor);   // (n, r)
             dDown.addmm_(dh.t(), slice.Wide(x), 1f, 1f);
             if (dx is not null) slice.Of(dx).copy_(dh.mm(down));
         }

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Adapters;
@@ -31,7 +32,7 @@ internal static class WeightNorms
         {
             if (norms[i] <= limit) continue;
             var root = Math.Pow(limit / norms[i], 1.0 / layers[i].Product.Count);
-            foreach (var factor in layers[i].Product) factor.mul_(root);
+            foreach (var factor in layers[i].Product) factor.MultiplyInPlace(root);
             norms[i] = limit;
             scaled++;
         }

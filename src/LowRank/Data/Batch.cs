@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Images;
 using static TorchSharp.torch;
 
@@ -28,7 +29,7 @@ internal sealed record Batch(PlannedBatch Plan, byte[] Pixels, byte[]? Masks = n
     {
         if (Masks is null) return null;
         using var scope = NewDisposeScope();
-        return tensor(Masks, [Samples.Count, 1, Size.Height, Size.Width]).to(ScalarType.Float32).div_(255).MoveToOuterDisposeScope();
+        return tensor(Masks, [Samples.Count, 1, Size.Height, Size.Width]).to(ScalarType.Float32).DivideInPlace(255).MoveToOuterDisposeScope();
     }
 
     /// <summary>The pixels as a tensor that the caller owns: (B, 3, height, width) float32 on the CPU, value / 127.5 - 1, so in [-1, 1]. On the training thread only.</summary>
@@ -37,6 +38,6 @@ internal sealed record Batch(PlannedBatch Plan, byte[] Pixels, byte[]? Masks = n
         using var scope = NewDisposeScope();
         var bytes = tensor(Pixels, [Samples.Count, Size.Height, Size.Width, 3]);
         var planes = bytes.permute(0, 3, 1, 2).contiguous().to(ScalarType.Float32);   // (B, 3, height, width)
-        return planes.div_(127.5).sub_(1).MoveToOuterDisposeScope();
+        return planes.DivideInPlace(127.5).SubtractInPlace(1).MoveToOuterDisposeScope();
     }
 }

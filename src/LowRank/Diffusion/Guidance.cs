@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion;
@@ -25,11 +26,11 @@ internal sealed record Guidance(double Scale, double Rescale = 0)
     public Tensor Combine(Tensor without, Tensor with)
     {
         using var scope = NewDisposeScope();
-        var guided = without + Scale * (with - without);
+        var guided = without.Plus((with - without).Times(Scale));
         if (Rescale > 0)
         {
             var ratio = Deviation(with) / Deviation(guided);   // (B, 1, …)
-            guided = Rescale * (guided * ratio) + (1 - Rescale) * guided;
+            guided = (guided * ratio).Times(Rescale).Plus(guided.Times(1 - Rescale));
         }
         return guided.MoveToOuterDisposeScope();
     }

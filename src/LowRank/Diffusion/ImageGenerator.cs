@@ -83,8 +83,8 @@ internal sealed class ImageGenerator(IDiffusionFamily family, Sampler sampler)
     public static Tensor ToPixels(Tensor pixels)
     {
         using var scope = NewDisposeScope();
-        var unit = (pixels.to(ScalarType.Float32) * 0.5 + 0.5).clamp(0, 1);
-        return (unit * 255).round().to(ScalarType.Byte).permute(0, 2, 3, 1).contiguous().MoveToOuterDisposeScope();
+        var unit = pixels.to(ScalarType.Float32).Times(0.5).Plus(0.5).Within(0, 1);
+        return unit.Times(255).round().to(ScalarType.Byte).permute(0, 2, 3, 1).contiguous().MoveToOuterDisposeScope();
     }
 
     /// <summary>Conditioning of all pictures with their prompts, or without them, sizes told.</summary>
@@ -119,7 +119,7 @@ internal sealed class ImageGenerator(IDiffusionFamily family, Sampler sampler)
     private GenerationStart Begin(GenerationRequest request, SamplingPlan plan, Func<Tensor> draw, Generator generator)
     {
         Tensor Noise() => request.StartNoise?.alias() ?? draw();
-        if (request.Image is null) return new GenerationStart { State = Noise() * plan.InitialScale };
+        if (request.Image is null) return new GenerationStart { State = Noise().Times(plan.InitialScale) };
         var image = ForEach(request.Image, request);
         if (request.Mask is null)
         {
@@ -138,7 +138,7 @@ internal sealed class ImageGenerator(IDiffusionFamily family, Sampler sampler)
         var call = plan.FirstCall(request.Strength);
         return new GenerationStart
         {
-            State = request.Strength >= 1 ? noise * plan.InitialScale : plan.Noised(latents!, noise, call),
+            State = request.Strength >= 1 ? noise.Times(plan.InitialScale) : plan.Noised(latents!, noise, call),
             FirstCall = call,
             Beside = beside,
             Picture = inpainting ? null : (latents!, noise, InpaintingInput.Shrink(hole, family.LatentFactor)),
@@ -160,7 +160,7 @@ internal sealed class ImageGenerator(IDiffusionFamily family, Sampler sampler)
 
     /// <summary>The denoiser's prediction, float32 on the CPU.</summary>
     private Tensor Predict(Tensor latents, double timestep, Conditioning conditioning) =>
-        family.Predict(latents, full([latents.size(0)], timestep, ScalarType.Float32), conditioning).to(ScalarType.Float32).cpu();
+        family.Predict(latents, TensorArithmetic.Filled([latents.size(0)], timestep), conditioning).to(ScalarType.Float32).cpu();
 }
 
 /// <summary>Where a generation begins. Owns its tensors.</summary>
@@ -183,7 +183,7 @@ internal sealed class GenerationStart : IDisposable
     {
         if (Picture is not { } picture) return x;
         var kept = call + 1 < plan.Timesteps.Count ? plan.Noised(picture.Latents, picture.Noise, call + 1) : picture.Latents;
-        return (1 - picture.Mask) * kept + picture.Mask * x;
+        return (picture.Mask.SubtractedFrom(1) * kept).Plus(picture.Mask * x);
     }
 
     /// <inheritdoc/>

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion;
@@ -11,7 +12,7 @@ internal static class InpaintingInput
     /// <summary>A mask as a hole: 1 from ½ on, 0 below.</summary>
     /// <param name="mask">(B, 1, H, W), 0 to 1.</param>
     /// <returns>(B, 1, H, W) float32.</returns>
-    public static Tensor Hole(Tensor mask) => mask.ge(0.5).to(ScalarType.Float32);
+    public static Tensor Hole(Tensor mask) => mask.IsAtLeast(0.5).to(ScalarType.Float32);
 
     /// <summary>A hole at the size of the latents: the top left pixel of each latent pixel's cell.</summary>
     /// <param name="hole">(B, 1, H, W), H and W multiples of the factor.</param>
@@ -32,7 +33,7 @@ internal static class InpaintingInput
     public static Tensor Of(IDiffusionFamily family, Tensor pixels, Tensor hole, Generator? posterior)
     {
         using var scope = NewDisposeScope();
-        var masked = family.EncodeImages(pixels * (1 - hole), posterior);
+        var masked = family.EncodeImages(pixels * hole.SubtractedFrom(1), posterior);
         return cat([Shrink(hole, family.LatentFactor), masked], 1).MoveToOuterDisposeScope();
     }
 }

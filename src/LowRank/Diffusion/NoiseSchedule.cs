@@ -92,7 +92,7 @@ public sealed class NoiseSchedule
     {
         using var scope = NewDisposeScope();
         var (alpha, sigma) = Roots(latents, timesteps);
-        return (alpha * latents + sigma * noise).MoveToOuterDisposeScope();
+        return (alpha * latents).Plus(sigma * noise).MoveToOuterDisposeScope();
     }
 
     /// <summary>The velocity √ᾱ·noise − √(1−ᾱ)·latents that a v-predicting denoiser learns; parameters as in <see cref="AddNoise"/>.</summary>
@@ -117,7 +117,7 @@ public sealed class NoiseSchedule
         Array.Fill(shape, 1);
         shape[0] = values.Length;
         var bar = tensor(values, shape).to(latents.dtype).to(latents.device);   // (B, 1, …)
-        return (bar.sqrt(), (1 - bar).sqrt());
+        return (bar.sqrt(), bar.SubtractedFrom(1).sqrt());
     }
 
     private int Index(long timestep) => timestep >= 0 && timestep < betas.Length

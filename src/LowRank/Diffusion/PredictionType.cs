@@ -41,10 +41,10 @@ internal static class Predictions
         using var scope = NewDisposeScope();
         var sample = type switch
         {
-            PredictionType.Epsilon => (noisy - sigma * output) / alpha,
-            PredictionType.VPrediction => alpha * noisy - sigma * output,
+            PredictionType.Epsilon => (noisy - output.Times(sigma)).Over(alpha),
+            PredictionType.VPrediction => noisy.Times(alpha) - output.Times(sigma),
             PredictionType.Sample => output.alias(),
-            PredictionType.Flow => noisy - sigma * output,
+            PredictionType.Flow => noisy - output.Times(sigma),
             _ => throw new ArgumentOutOfRangeException(nameof(type), type, null),
         };
         return sample.MoveToOuterDisposeScope();
@@ -57,9 +57,9 @@ internal static class Predictions
         var noise = type switch
         {
             PredictionType.Epsilon => output.alias(),
-            PredictionType.VPrediction => alpha * output + sigma * noisy,
-            PredictionType.Sample => (noisy - alpha * output) / sigma,
-            PredictionType.Flow => noisy + alpha * output,
+            PredictionType.VPrediction => output.Times(alpha).Plus(noisy.Times(sigma)),
+            PredictionType.Sample => (noisy - output.Times(alpha)).Over(sigma),
+            PredictionType.Flow => noisy.Plus(output.Times(alpha)),
             _ => throw new ArgumentOutOfRangeException(nameof(type), type, null),
         };
         return noise.MoveToOuterDisposeScope();

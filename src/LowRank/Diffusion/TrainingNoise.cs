@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion;
@@ -15,7 +16,7 @@ internal static class TrainingNoise
     public static Tensor WithOffset(Tensor noise, Tensor channels, Tensor strength)
     {
         using var scope = NewDisposeScope();
-        return (noise + strength * channels).MoveToOuterDisposeScope();
+        return noise.Plus(strength * channels).MoveToOuterDisposeScope();
     }
 
     /// <summary>An offset that grows with how far a picture's channels are from 0: max(0, offset + scale · |mean over height and width|).</summary>
@@ -26,7 +27,7 @@ internal static class TrainingNoise
     public static Tensor AdaptiveOffset(Tensor latents, Tensor offset, double scale)
     {
         using var scope = NewDisposeScope();
-        return (offset + scale * latents.mean([2, 3], keepdim: true).abs()).clamp_min(0).MoveToOuterDisposeScope();
+        return offset.Plus(latents.mean([2, 3], keepdim: true).abs().Times(scale)).AtLeast(0).MoveToOuterDisposeScope();
     }
 
     /// <summary>
@@ -49,7 +50,7 @@ internal static class TrainingNoise
             var (rows, columns) = (Math.Max(1, (long)(height / coarser)), Math.Max(1, (long)(width / coarser)));
             var coarse = draw(level, [noise.size(0), noise.size(1), rows, columns]);
             var full = nn.functional.interpolate(coarse, size: [height, width], mode: InterpolationMode.Bilinear, align_corners: false);
-            sum.add_(full, Math.Pow(discount, level));
+            sum.AddInPlace(full, Math.Pow(discount, level));
             if (rows == 1 || columns == 1) break;
         }
         return (sum / sum.std()).MoveToOuterDisposeScope();

@@ -25,7 +25,7 @@ internal readonly record struct TrainingTarget(Tensor Noisy, Tensor Target)
             PredictionType.Sample => latents.alias(),
             _ => throw NoiseScheduleOptions.Unsupported("prediction_type", "flow_prediction", "epsilon, v_prediction, sample in training"),
         };
-        using var seen = perturbation is null ? noise.alias() : noise + perturbation;
+        using var seen = perturbation is null ? noise.alias() : noise.Plus(perturbation);
         return new TrainingTarget(schedule.AddNoise(latents, seen, timesteps), target);
     }
 }

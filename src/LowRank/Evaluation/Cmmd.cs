@@ -28,7 +28,7 @@ internal static class Cmmd
     private static double KernelMean(Tensor x, Tensor y)
     {
         var sum = 0.0;
-        FeatureRows.Visit(x, (rows, _) => sum += (FeatureRows.SquaredDistances(rows, y) / (-2 * Width * Width)).exp().sum().item<double>());
+        FeatureRows.Visit(x, (rows, _) => sum += FeatureRows.SquaredDistances(rows, y).Over(-2 * Width * Width).exp().sum().item<double>());
         return sum / ((double)x.size(0) * y.size(0));
     }
 }

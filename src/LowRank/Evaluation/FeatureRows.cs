@@ -18,8 +18,8 @@ internal static class FeatureRows
     {
         using var scope = NewDisposeScope();
         var rows = Shapes.Require(features, "n,d").to(ScalarType.Float64);
-        var lengths = rows.square().sum(1, keepdim: true).sqrt();   // (n, 1)
-        var empty = lengths.eq(0).sum().item<long>();
+        var lengths = rows.Squared().sum(1, keepdim: true).sqrt();   // (n, 1)
+        var empty = lengths.IsEqualTo(0).sum().item<long>();
         if (empty > 0) throw new ArgumentException(Invariant($"{empty} of {rows.size(0)} features are all zeros and have no direction"), nameof(features));
         return (rows / lengths).MoveToOuterDisposeScope();
     }
@@ -41,7 +41,7 @@ internal static class FeatureRows
     public static Tensor SquaredDistances(Tensor x, Tensor y)
     {
         using var scope = NewDisposeScope();
-        var lengths = x.square().sum(1, keepdim: true) + y.square().sum(1);   // (m, n)
-        return lengths.sub_(x.matmul(y.transpose(0, 1)).mul_(2)).clamp_min_(0).MoveToOuterDisposeScope();
+        var lengths = x.Squared().sum(1, keepdim: true).Plus(y.Squared().sum(1));   // (m, n)
+        return lengths.sub_(x.matmul(y.transpose(0, 1)).MultiplyInPlace(2)).AtLeastInPlace(0).MoveToOuterDisposeScope();
     }
 }

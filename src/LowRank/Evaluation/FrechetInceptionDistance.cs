@@ -31,10 +31,10 @@ internal static class FrechetInceptionDistance
         using var scope = NewDisposeScope();
         var (first, second) = (real.Covariance(), generated.Covariance());
         var (values, vectors) = linalg.eigh(first);
-        var root = (vectors * values.clamp_min(0).sqrt()).matmul(vectors.transpose(0, 1));   // rounding leaves eigenvalues a little below 0
+        var root = (vectors * values.AtLeast(0).sqrt()).matmul(vectors.transpose(0, 1));   // rounding leaves eigenvalues a little below 0
         var product = root.matmul(second).matmul(root);
-        var trace = linalg.eigvalsh((product + product.transpose(0, 1)) / 2).clamp_min(0).sqrt().sum().item<double>();
-        return (real.Mean - generated.Mean).square().sum().item<double>() + first.trace().item<double>() + second.trace().item<double>() - 2 * trace;
+        var trace = linalg.eigvalsh(product.Plus(product.transpose(0, 1)).Over(2)).AtLeast(0).sqrt().sum().item<double>();
+        return (real.Mean - generated.Mean).Squared().sum().item<double>() + first.trace().item<double>() + second.trace().item<double>() - 2 * trace;
     }
 
     /// <summary>
@@ -50,8 +50,8 @@ internal static class FrechetInceptionDistance
         if (m < 2 || n < 2) throw new ArgumentException(Invariant($"FID needs 2 features of each set, there are {m} and {n}"), nameof(real));
         var (first, second) = (real.to(ScalarType.Float64), generated.to(ScalarType.Float64));
         var (firstMean, secondMean) = (first.mean([0]), second.mean([0]));
-        var (firstCentred, secondCentred) = ((first - firstMean) / Math.Sqrt(m - 1), (second - secondMean) / Math.Sqrt(n - 1));
+        var (firstCentred, secondCentred) = ((first - firstMean).Over(Math.Sqrt(m - 1)), (second - secondMean).Over(Math.Sqrt(n - 1)));
         var trace = linalg.svdvals(firstCentred.matmul(secondCentred.transpose(0, 1))).sum().item<double>();
-        return (firstMean - secondMean).square().sum().item<double>() + firstCentred.square().sum().item<double>() + secondCentred.square().sum().item<double>() - 2 * trace;
+        return (firstMean - secondMean).Squared().sum().item<double>() + firstCentred.Squared().sum().item<double>() + secondCentred.Squared().sum().item<double>() - 2 * trace;
     }
 }

@@ -40,14 +40,14 @@ internal sealed class GaussianStatistics(long dimension) : IDisposable
         var centred = batch - ownMean;
         var step = ownMean - mean;
         var total = Count + added;
-        products.add_(centred.transpose(0, 1).matmul(centred)).add_(outer(step, step) * ((double)Count * added / total));
-        mean.add_(step * ((double)added / total));
+        products.AddInPlace(centred.transpose(0, 1).matmul(centred)).AddInPlace(outer(step, step).Times((double)Count * added / total));
+        mean.AddInPlace(step.Times((double)added / total));
         Count = total;
     }
 
     /// <summary>(d, d) float64, divisor n - 1; the caller owns it.</summary>
     /// <exception cref="InvalidOperationException">Fewer than two features were seen.</exception>
-    public Tensor Covariance() => Count >= 2 ? products / (Count - 1) : throw new InvalidOperationException(Invariant($"a covariance needs 2 features, there are {Count}"));
+    public Tensor Covariance() => Count >= 2 ? products.Over(Count - 1) : throw new InvalidOperationException(Invariant($"a covariance needs 2 features, there are {Count}"));
 
     /// <inheritdoc/>
     public void Dispose()

@@ -116,5 +116,5 @@ internal static class KernelInceptionDistance
         return Kernel((x * y).sum(1), x.size(1)).sum().item<double>();
     }
 
-    private static Tensor Kernel(Tensor products, long dimension) => (products / dimension + 1).pow(3);
+    private static Tensor Kernel(Tensor products, long dimension) => products.Over(dimension).Plus(1).Power(3);
 }

@@ -42,21 +42,21 @@ internal static class PrecisionRecall
         if (neighbours >= Math.Min(m, n)) throw new ArgumentException(Invariant($"a feature of {m} real and {n} generated ones cannot have {neighbours} neighbours in its own set"), nameof(neighbours));
         var (x, y) = (real.to(ScalarType.Float64), generated.to(ScalarType.Float64));
         var sign = edgeInside ? 1 : -1;
-        var (xLengths, yLengths) = (x.square().sum(1), y.square().sum(1));
+        var (xLengths, yLengths) = (x.Squared().sum(1), y.Squared().sum(1));
         var (realBalls, generatedBalls) = (Radii(x, neighbours), Radii(y, neighbours));
         var holders = zeros(n, ScalarType.Int64);   // real balls around each generated feature
         var (found, covered) = (0L, 0L);
         FeatureRows.Visit(x, (rows, first) =>
         {
             var distances = FeatureRows.SquaredDistances(rows, y);   // (rows, n)
-            var slack = (xLengths.narrow(0, first, rows.size(0)).unsqueeze(1) + yLengths).mul_(sign * Rounding);
+            var slack = xLengths.narrow(0, first, rows.size(0)).unsqueeze(1).Plus(yLengths).MultiplyInPlace(sign * Rounding);
             var adjusted = distances.sub_(slack);
             var inReal = adjusted.lt(realBalls.narrow(0, first, rows.size(0)).unsqueeze(1));
-            holders.add_(inReal.sum([0]));
+            holders.AddInPlace(inReal.sum([0]));
             covered += inReal.any(1).sum().item<long>();
             found += adjusted.lt(generatedBalls).any(1).sum().item<long>();
         });
-        return new Overlap(holders.gt(0).sum().item<long>() / (double)n, found / (double)m, holders.sum().item<long>() / ((double)neighbours * n), covered / (double)m);
+        return new Overlap(holders.IsAbove(0).sum().item<long>() / (double)n, found / (double)m, holders.sum().item<long>() / ((double)neighbours * n), covered / (double)m);
     }
 
     /// <summary>Squared distances to the k-th nearest other feature, (n): place k of the sorted ones, since place 0 is the feature itself.</summary>

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Images;
 using static TorchSharp.torch;
 
@@ -39,11 +40,11 @@ internal static class StructuralSimilarity
         var (x, y) = (Planes(first), Planes(second));
         var (meanX, meanY) = (Blur(x), Blur(y));
         var correction = window == SimilarityWindow.Uniform ? side * side / (side * side - 1.0) : 1;
-        var varianceX = (Blur(x.square()) - meanX.square()) * correction;
-        var varianceY = (Blur(y.square()) - meanY.square()) * correction;
-        var covariance = (Blur(x * y) - meanX * meanY) * correction;
-        var above = (2 * meanX * meanY + MeanGuard) * (2 * covariance + VarianceGuard);
-        var below = (meanX.square() + meanY.square() + MeanGuard) * (varianceX + varianceY + VarianceGuard);
+        var varianceX = (Blur(x.Squared()) - meanX.Squared()).Times(correction);
+        var varianceY = (Blur(y.Squared()) - meanY.Squared()).Times(correction);
+        var covariance = (Blur(x * y) - meanX * meanY).Times(correction);
+        var above = (meanX.Times(2) * meanY).Plus(MeanGuard) * covariance.Times(2).Plus(VarianceGuard);
+        var below = meanX.Squared().Plus(meanY.Squared()).Plus(MeanGuard) * varianceX.Plus(varianceY).Plus(VarianceGuard);
         return (above / below).mean([1, 2, 3]).data<double>().ToArray();
 
         Tensor Blur(Tensor planes) => nn.functional.conv2d(planes, kernel);
@@ -70,8 +71,8 @@ internal static class StructuralSimilarity
     /// <returns>(1, 1, side, side) float64 of sum 1.</returns>
     private static Tensor Kernel(SimilarityWindow window, int side)
     {
-        if (window == SimilarityWindow.Uniform) return full([1, 1, side, side], 1.0 / (side * side), ScalarType.Float64);
-        var line = (arange(side, ScalarType.Float64) - side / 2).square().div(-2 * 1.5 * 1.5).exp();
+        if (window == SimilarityWindow.Uniform) return TensorArithmetic.Filled([1, 1, side, side], 1.0 / (side * side), ScalarType.Float64);
+        var line = TensorArithmetic.Counting(side, ScalarType.Float64).Minus(side / 2).Squared().Over(-2 * 1.5 * 1.5).exp();
         line /= line.sum();
         return outer(line, line).reshape(1, 1, side, side);
     }

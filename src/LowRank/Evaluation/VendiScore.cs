@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Evaluation;
@@ -21,7 +22,7 @@ internal static class VendiScore
         var rows = FeatureRows.ToUnit(features);
         var (n, d) = (rows.size(0), rows.size(1));
         var products = n < d ? rows.matmul(rows.transpose(0, 1)) : rows.transpose(0, 1).matmul(rows);   // both have the same eigenvalues but for zeros
-        var values = linalg.eigvalsh(products / n).data<double>().ToArray().Where(value => value > Cut).ToArray();
+        var values = linalg.eigvalsh(products.Over(n)).data<double>().ToArray().Where(value => value > Cut).ToArray();
         if (order == 1) return Math.Exp(-values.Sum(value => value * Math.Log(value)));
         return double.IsPositiveInfinity(order) ? 1 / values.Max() : Math.Pow(values.Sum(value => Math.Pow(value, order)), 1 / (1 - order));
     }

@@ -1,4 +1,5 @@
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using LowRank.Models;
 using static TorchSharp.torch;
 
@@ -26,7 +27,7 @@ internal static class StandardLatents
         void Change(string name, Func<Tensor, Tensor> change) => weights[name] = change(weights[name].to(ScalarType.Float64)).to(ScalarType.Float32);
         var all = cat([gain, ones_like(gain)]);   // the rows of means, then those of logarithms of variances
         Change("quant_conv.weight", weight => weight * all.view(-1, 1, 1, 1));
-        Change("quant_conv.bias", bias => bias * all + cat([offset, 2 * gain.log()]));
+        Change("quant_conv.bias", bias => (bias * all).Plus(cat([offset, gain.log().Times(2)])));
         var back = weights["post_quant_conv.weight"].to(ScalarType.Float64)[.., .., 0, 0] / gain;   // (out, in)
         Change("post_quant_conv.bias", bias => bias - back.matmul(offset));
         Change("post_quant_conv.weight", weight => weight / gain.view(1, -1, 1, 1));

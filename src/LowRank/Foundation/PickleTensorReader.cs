@@ -84,7 +84,7 @@ internal sealed class PickleTensorReader : ITensorFile
         using var scope = NewDisposeScope();
         var extent = view.Offset + 1 + view.Shape.Zip(view.Strides, (size, stride) => (size - 1) * stride).Sum();
         var strided = mapping.Value.Tensor(start, [extent], type).as_strided(view.Shape, view.Strides, view.Offset);
-        return (info.Type == StoredType.BOOL ? strided.ne(0) : strided.clone()).contiguous().MoveToOuterDisposeScope();
+        return (info.Type == StoredType.BOOL ? strided.IsNotEqualTo(0) : strided.clone()).contiguous().MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>

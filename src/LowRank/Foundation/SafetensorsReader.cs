@@ -106,7 +106,7 @@ public sealed class SafetensorsReader : ITensorFile
     {
         using var bytes = empty(info.Shape.ToArray(), dtype: ScalarType.Byte);
         TensorMemory.Visit(bytes, (piece, offset) => Fill(piece, info.Offset + offset));
-        return bytes.ne(0);
+        return bytes.IsNotEqualTo(0);
     }
 
     private void Fill(Span<byte> target, long offset) => TensorFile.Fill(file, Path, target, offset);

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Models.Layers;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -31,7 +32,7 @@ internal sealed class VaeResnetBlock : Module<Tensor, Tensor>
         using var scope = NewDisposeScope();
         var hidden = Convolve(x);
         var kept = conv_shortcut is null ? x : conv_shortcut.call(x);
-        return (kept + hidden).MoveToOuterDisposeScope();
+        return kept.Plus(hidden).MoveToOuterDisposeScope();
     }
 
     private Tensor Convolve(Tensor x)
@@ -66,7 +67,7 @@ internal sealed class VaeAttention : Module<Tensor, Tensor>
         var tokens = group_norm.call(x).flatten(2).transpose(1, 2);   // (B, hw, C)
         var attended = Attention.ScaledDotProduct(to_q.call(tokens), to_k.call(tokens), to_v.call(tokens), heads: 1);
         var map = to_out[0].call(attended).transpose(1, 2).reshape(x.shape);
-        return (x + map).MoveToOuterDisposeScope();
+        return x.Plus(map).MoveToOuterDisposeScope();
     }
 }
 
@@ -297,15 +298,15 @@ public sealed class AutoencoderKL : Module<Tensor, Tensor>
     /// <summary>From the autoencoder's latents to the denoiser's: (latents - shift_factor) · scaling_factor. Any shape.</summary>
     internal Tensor Scale(Tensor latents)
     {
-        using var shifted = latents - (Config.ShiftFactor ?? 0);
-        return shifted * Config.ScalingFactor;
+        using var shifted = latents.Minus(Config.ShiftFactor ?? 0);
+        return shifted.Times(Config.ScalingFactor);
     }
 
     /// <summary>From the denoiser's latents to the autoencoder's: latents / scaling_factor + shift_factor. Any shape.</summary>
     internal Tensor Unscale(Tensor latents)
     {
-        using var raw = latents / Config.ScalingFactor;
-        return raw + (Config.ShiftFactor ?? 0);
+        using var raw = latents.Over(Config.ScalingFactor);
+        return raw.Plus(Config.ShiftFactor ?? 0);
     }
 
     /// <summary>The present name of a key: the attention's layers were once called query, key, value and proj_attn.</summary>

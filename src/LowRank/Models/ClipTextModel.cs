@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Models.Layers;
 using TorchSharp.Modules;
 using static System.FormattableString;
@@ -28,8 +29,8 @@ internal sealed class ClipTextEmbeddings : Module<Tensor, Tensor>
     public override Tensor forward(Tensor ids)
     {
         using var scope = NewDisposeScope();
-        var positions = arange(ids.size(1), dtype: ScalarType.Int64, device: ids.device);
-        return (Tokens(ids) + position_embedding.call(positions)).MoveToOuterDisposeScope();
+        var positions = TensorArithmetic.Counting(ids.size(1), ScalarType.Int64, ids.device);
+        return Tokens(ids).Plus(position_embedding.call(positions)).MoveToOuterDisposeScope();
     }
 
     /// <summary>The table (V, C).</summary>
@@ -39,14 +40,14 @@ internal sealed class ClipTextEmbeddings : Module<Tensor, Tensor>
     public void Place(int first, IReadOnlyList<Tensor> rows) => placed = rows.Count == 0 ? null : (first, rows);
 
     /// <summary>Ids behind the table, which stand for no word.</summary>
-    public Tensor? IsPlaced(Tensor ids) => placed is { } behind ? ids.ge(behind.First) : null;
+    public Tensor? IsPlaced(Tensor ids) => placed is { } behind ? ids.IsAtLeast(behind.First) : null;
 
     private Tensor Tokens(Tensor ids)
     {
         if (IsPlaced(ids) is not { } isPlaced) return token_embedding.call(ids);
         var (first, rows) = placed!.Value;
-        var table = token_embedding.call(ids.masked_fill(isPlaced, 0));                                         // (B, T, C)
-        var learned = cat([.. rows]).to(table.dtype)[(ids - first).clamp_min(0)];                               // (B, T, C)
+        var table = token_embedding.call(ids.FilledWhere(isPlaced, 0));                                         // (B, T, C)
+        var learned = cat([.. rows]).to(table.dtype)[ids.Minus(first).AtLeast(0)];                               // (B, T, C)
         return where(isPlaced.unsqueeze(-1), learned, table);
     }
 }
@@ -101,7 +102,7 @@ internal sealed class ClipMlp : Module<Tensor, Tensor>
     {
         using var scope = NewDisposeScope();
         var hidden = fc1.call(x);   // (B, T, intermediate)
-        hidden = quick ? hidden * sigmoid(hidden * 1.702) : functional.gelu(hidden);
+        hidden = quick ? hidden * sigmoid(hidden.Times(1.702)) : functional.gelu(hidden);
         return fc2.call(hidden).MoveToOuterDisposeScope();
     }
 }
@@ -126,8 +127,8 @@ internal sealed class ClipEncoderLayer : Module<Tensor, Tensor>
     public override Tensor forward(Tensor x)
     {
         using var scope = NewDisposeScope();
-        var attended = x + self_attn.call(layer_norm1.call(x));
-        return (attended + mlp.call(layer_norm2.call(attended))).MoveToOuterDisposeScope();
+        var attended = x.Plus(self_attn.call(layer_norm1.call(x)));
+        return attended.Plus(mlp.call(layer_norm2.call(attended))).MoveToOuterDisposeScope();
     }
 }
 
@@ -252,7 +253,7 @@ internal sealed class ClipTextModel : Module<Tensor, ClipTextStates>, ICheckpoin
         }
         using var scope = NewDisposeScope();
         var (hidden, last) = text_model.call(ids);
-        var pooled = last[arange(ids.size(0), device: ids.device), EndPositions(ids)];   // (B, C)
+        var pooled = last[TensorArithmetic.Counting(ids.size(0), ScalarType.Int64, ids.device), EndPositions(ids)];   // (B, C)
         var projected = text_projection?.call(pooled);                                    // (B, P)
         foreach (var state in hidden) state.MoveToOuterDisposeScope();
         return new ClipTextStates
@@ -283,7 +284,7 @@ internal sealed class ClipTextModel : Module<Tensor, ClipTextStates>, ICheckpoin
     /// <summary>Where each prompt ends: (B) int64, the first end token or, as published, the largest id of the table: learned tokens behind it do not end a prompt.</summary>
     private Tensor EndPositions(Tensor ids)
     {
-        if (Config.EosTokenId != LargestId) return ids.eq(Config.EosTokenId).to(ScalarType.Int32).argmax(-1);
-        return (text_model.IsPlaced(ids) is { } isPlaced ? ids.masked_fill(isPlaced, 0) : ids).argmax(-1);
+        if (Config.EosTokenId != LargestId) return ids.IsEqualTo(Config.EosTokenId).to(ScalarType.Int32).argmax(-1);
+        return (text_model.IsPlaced(ids) is { } isPlaced ? ids.FilledWhere(isPlaced, 0) : ids).argmax(-1);
     }
 }

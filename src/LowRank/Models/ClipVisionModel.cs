@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Models.Layers;
 using TorchSharp.Modules;
 using static System.FormattableString;
@@ -29,8 +30,8 @@ internal sealed class ClipVisionEmbeddings : Module<Tensor, Tensor>
         using var scope = NewDisposeScope();
         var patches = patch_embedding.call(pictures).flatten(2).transpose(1, 2);   // (B, patches, C)
         var first = class_embedding.expand(pictures.size(0), 1, -1);               // (B, 1, C)
-        var places = arange(1 + patches.size(1), dtype: ScalarType.Int64, device: pictures.device);
-        return (cat([first, patches], 1) + position_embedding.call(places)).MoveToOuterDisposeScope();
+        var places = TensorArithmetic.Counting(1 + patches.size(1), ScalarType.Int64, pictures.device);
+        return cat([first, patches], 1).Plus(position_embedding.call(places)).MoveToOuterDisposeScope();
     }
 }
 

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Models;
@@ -17,7 +18,7 @@ internal sealed class DiagonalGaussian : IDisposable
         using var scope = NewDisposeScope();
         var halves = moments.chunk(2, 1);
         Mean = halves[0].DetachFromDisposeScope();
-        LogVariance = halves[1].clamp(SmallestLogVariance, LargestLogVariance).DetachFromDisposeScope();
+        LogVariance = halves[1].Within(SmallestLogVariance, LargestLogVariance).DetachFromDisposeScope();
     }
 
     /// <summary>(B, C, h, w), not scaled; also the most likely latents.</summary>
@@ -32,13 +33,13 @@ internal sealed class DiagonalGaussian : IDisposable
     public Tensor Sample(Tensor noise)
     {
         using var scope = NewDisposeScope();
-        return (Mean + StandardDeviation() * noise).MoveToOuterDisposeScope();
+        return Mean.Plus(StandardDeviation() * noise).MoveToOuterDisposeScope();
     }
 
     /// <summary>(B, C, h, w), fresh.</summary>
     public Tensor StandardDeviation()
     {
-        using var half = LogVariance * 0.5;
+        using var half = LogVariance.Times(0.5);
         return half.exp();
     }
 
@@ -50,7 +51,7 @@ internal sealed class DiagonalGaussian : IDisposable
     public Tensor KlDivergence()
     {
         using var scope = NewDisposeScope();
-        return HalfSum(Mean.square() + Variance() - 1 - LogVariance).MoveToOuterDisposeScope();
+        return HalfSum(Mean.Squared().Plus(Variance()).Minus(1) - LogVariance).MoveToOuterDisposeScope();
     }
 
     /// <summary>Kullback-Leibler divergence from another distribution: ½ Σ ((m₁ - m₂)² / v₂ + v₁ / v₂ - 1 - log v₁ + log v₂).</summary>
@@ -60,7 +61,7 @@ internal sealed class DiagonalGaussian : IDisposable
     {
         using var scope = NewDisposeScope();
         var variance = other.Variance();
-        return HalfSum((Mean - other.Mean).square() / variance + Variance() / variance - 1 - LogVariance + other.LogVariance).MoveToOuterDisposeScope();
+        return HalfSum((((Mean - other.Mean).Squared() / variance).Plus(Variance() / variance).Minus(1) - LogVariance).Plus(other.LogVariance)).MoveToOuterDisposeScope();
     }
 
     /// <summary>-log of the density at given latents: ½ Σ (log 2π + log variance + (x - mean)² / variance).</summary>
@@ -69,7 +70,7 @@ internal sealed class DiagonalGaussian : IDisposable
     public Tensor NegativeLogLikelihood(Tensor latents)
     {
         using var scope = NewDisposeScope();
-        return HalfSum((latents - Mean).square() / Variance() + LogVariance + Math.Log(2 * Math.PI)).MoveToOuterDisposeScope();
+        return HalfSum(((latents - Mean).Squared() / Variance()).Plus(LogVariance).Plus(Math.Log(2 * Math.PI))).MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>
@@ -80,5 +81,5 @@ internal sealed class DiagonalGaussian : IDisposable
     }
 
     /// <summary>(B, C, h, w) to (B).</summary>
-    private static Tensor HalfSum(Tensor terms) => terms.flatten(1).sum(1) * 0.5;
+    private static Tensor HalfSum(Tensor terms) => terms.flatten(1).sum(1).Times(0.5);
 }

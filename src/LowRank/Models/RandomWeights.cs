@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static System.FormattableString;
 using static TorchSharp.torch;
 
@@ -40,7 +41,7 @@ internal static class RandomWeights
     private static Tensor Normal(long[] shape, Generator generator, double deviation)
     {
         using var scope = NewDisposeScope();
-        return (randn(shape, ScalarType.Float32, generator: generator) * deviation).MoveToOuterDisposeScope();
+        return randn(shape, ScalarType.Float32, generator: generator).Times(deviation).MoveToOuterDisposeScope();
     }
 
     /// <param name="shape">Of what is drawn.</param>
@@ -50,6 +51,6 @@ internal static class RandomWeights
     {
         using var scope = NewDisposeScope();
         var bound = 1 / Math.Sqrt(weight.Skip(1).Aggregate(1L, (product, size) => product * size));
-        return ((rand(shape, ScalarType.Float32, generator: generator) * 2 - 1) * bound).MoveToOuterDisposeScope();
+        return rand(shape, ScalarType.Float32, generator: generator).Times(2).Minus(1).Times(bound).MoveToOuterDisposeScope();
     }
 }

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Models.Layers;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -32,10 +33,10 @@ internal sealed class ResnetBlock : Module<Tensor, Tensor, Tensor>
     {
         using var scope = NewDisposeScope();
         var shift = time_emb_proj.call(functional.silu(embedding)).unsqueeze(-1).unsqueeze(-1);   // (B, out, 1, 1)
-        var hidden = NormSiluConv.Apply(norm1, conv1, x) + shift;
+        var hidden = NormSiluConv.Apply(norm1, conv1, x).Plus(shift);
         hidden = NormSiluConv.Apply(norm2, conv2, hidden);
         var kept = conv_shortcut is null ? x : conv_shortcut.call(x);
-        return (kept + hidden).MoveToOuterDisposeScope();
+        return kept.Plus(hidden).MoveToOuterDisposeScope();
     }
 }
 
@@ -92,9 +93,9 @@ internal sealed class TransformerBlock : Module<Tensor, Tensor, Tensor>
     {
         using var scope = NewDisposeScope();
         var normed = norm1.call(x);
-        x = x + attn1.call(normed, normed);
-        x = x + attn2.call(norm2.call(x), context);
-        x = x + ff.call(norm3.call(x));
+        x = x.Plus(attn1.call(normed, normed));
+        x = x.Plus(attn2.call(norm2.call(x), context));
+        x = x.Plus(ff.call(norm3.call(x)));
         return x.MoveToOuterDisposeScope();
     }
 }
@@ -128,7 +129,7 @@ internal sealed class SpatialTransformer : Module<Tensor, Tensor, Tensor>
         var tokens = linear ? proj_in.call(ToTokens(norm.call(x))) : ToTokens(proj_in.call(norm.call(x)));   // (B, HW, C)
         foreach (var block in transformer_blocks) tokens = block.call(tokens, context);
         var map = linear ? ToMap(proj_out.call(tokens), height, width) : proj_out.call(ToMap(tokens, height, width));   // (B, C, H, W)
-        return (x + map).MoveToOuterDisposeScope();
+        return x.Plus(map).MoveToOuterDisposeScope();
     }
 
     private static Tensor ToTokens(Tensor map) => map.flatten(2).transpose(1, 2).contiguous();
@@ -345,7 +346,7 @@ public sealed class UNet2DConditionModel : Module<Tensor, Tensor, Tensor, Tensor
         {
             var sizes = TimestepEmbedding.Sinusoid(timeIds!.flatten(), Config.AdditionTimeEmbedDim!.Value, Config.FlipSinToCos, Config.FreqShift);
             sizes = sizes.reshape(pooled!.size(0), -1).to_type(type);   // (B, 6 · size)
-            embedding = embedding + add_embedding.call(cat([pooled, sizes], 1));
+            embedding = embedding.Plus(add_embedding.call(cat([pooled, sizes], 1)));
         }
         return embedding.MoveToOuterDisposeScope();
     }

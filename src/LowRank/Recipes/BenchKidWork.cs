@@ -1,9 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
-using LowRank.Diffusion;
 using LowRank.Evaluation;
 using LowRank.Foundation;
-using LowRank.Images;
 using LowRank.Training;
 
 namespace LowRank.Recipes;

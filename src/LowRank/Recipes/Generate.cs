@@ -1,5 +1,4 @@
 using System.Globalization;
-using LowRank.Adapters;
 using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
 using LowRank.Families;
@@ -200,7 +199,7 @@ public static class Generate
             var pixels = tensor(PixelTensor.ToPlanes(Picture), [1, 3, size.Height, size.Width]);
             if (mask is null) return (pixels, null);
             var three = tensor(PixelTensor.ToPlanes(mask.Size == size ? mask : ResizeCrop.Resize(mask, size)), [1, 3, size.Height, size.Width]);
-            return (pixels, three.mean([1], keepdim: true) * 0.5f + 0.5f);
+            return (pixels, three.mean([1], keepdim: true).Times(0.5f).Plus(0.5f));
         }
     }
 }

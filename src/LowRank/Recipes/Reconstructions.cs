@@ -1,6 +1,7 @@
 using System.Globalization;
 using LowRank.Data;
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Training;
 using static TorchSharp.torch;
@@ -52,8 +53,8 @@ internal sealed class Reconstructions : IPreviews
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
             var pixels = PixelsOf(sample);
-            var back = family.DecodeLatents(family.EncodeImages(pixels, null)).cpu().clamp(-1, 1);
-            sum += -10 * Math.Log10((back - pixels).to(ScalarType.Float64).div(2).square().mean().item<double>());   // of brightness in 0 to 1
+            var back = family.DecodeLatents(family.EncodeImages(pixels, null)).cpu().Within(-1, 1);
+            sum += -10 * Math.Log10((back - pixels).to(ScalarType.Float64).Over(2).Squared().mean().item<double>());   // of brightness in 0 to 1
             if (shown.Contains(sample)) pictures.Add(Generate.ToImage(back));
         }
         var psnr = sum / measured.Count;
@@ -78,12 +79,12 @@ internal sealed class Reconstructions : IPreviews
         {
             using var scope = NewDisposeScope();
             var latents = family.EncodeImages(PixelsOf(Whole(image)), null).cpu().to(ScalarType.Float64);
-            sums.add_(latents.sum([0, 2, 3]));
-            squares.add_(latents.square().sum([0, 2, 3]));
+            sums.AddInPlace(latents.sum([0, 2, 3]));
+            squares.AddInPlace(latents.Squared().sum([0, 2, 3]));
             count += latents.numel() / family.LatentChannels;
         }
-        var means = sums / count;
-        return new LatentStatistics(means.data<double>().ToArray(), (squares / count - means.square()).sqrt().data<double>().ToArray());
+        var means = sums.Over(count);
+        return new LatentStatistics(means.data<double>().ToArray(), (squares.Over(count) - means.Squared()).sqrt().data<double>().ToArray());
     }
 
     /// <summary>A stop while drawing is none of the run's: the step is made, and the loop will see it too.</summary>

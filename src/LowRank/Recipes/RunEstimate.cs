@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using LowRank.Data;
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Training;
 using static TorchSharp.torch;
@@ -53,7 +54,7 @@ internal static class RunEstimate
         var forward = Measure([denoiser, .. trained.Encoders.Select(family.Component)], () =>
         {
             using var conditioning = use.AreTrained ? Encode() : null;
-            family.Predict(latents, full([training.BatchSize], 500f), conditioning ?? given);
+            family.Predict(latents, TensorArithmetic.Filled([training.BatchSize], 500), conditioning ?? given);
         });
         return Of(options, family, data, trained, denoiser, forward);
 

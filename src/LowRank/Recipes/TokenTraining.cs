@@ -111,7 +111,7 @@ internal static class TokenTraining
         {
             using var known = family.TokenVectors(part, "a");
             var drawn = randn([token.Vectors, known.size(1)], ScalarType.Float32, generator: init);
-            return drawn / drawn.norm(1, keepdim: true) * family.MeanTokenNorm(part);
+            return (drawn / drawn.norm(1, keepdim: true)).Times(family.MeanTokenNorm(part));
         }
         var words = family.TokenVectors(part, token.Init);   // (k, C)
         if (token.InitMean) words = words.mean([0], keepdim: true);

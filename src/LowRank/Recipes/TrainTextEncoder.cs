@@ -114,13 +114,13 @@ internal sealed class BlurredPictures : IDisposable
             {
                 using var scope = NewDisposeScope();
                 var blurred = Blurred(encoded.LatentsOf(new Sample(image, image.Centre(flip), ""))).to(ScalarType.Float64)[0];
-                sums.add_(blurred * share);
-                squares.add_(blurred.square() * share);
+                sums.AddInPlace(blurred.Times(share));
+                squares.AddInPlace(blurred.Squared().Times(share));
                 uses += share;
             }
         }
-        var exact = sums / uses;
-        variance = (squares / uses - exact.square()).mean().item<double>();
+        var exact = sums.Over(uses);
+        variance = (squares.Over(uses) - exact.Squared()).mean().item<double>();
         if (variance < 1e-12) throw new DatasetException("full.objective: blurred-picture; all pictures are alike, and no caption could say more of one than another: add others");
         mean = exact.to(ScalarType.Float32).DetachFromDisposeScope();
     }
@@ -132,7 +132,7 @@ internal sealed class BlurredPictures : IDisposable
     public Tensor Unexplained(Tensor told, Tensor latents)
     {
         using var scope = NewDisposeScope();
-        return ((told - (Blurred(latents) - mean)).square().mean([1]) / variance).MoveToOuterDisposeScope();
+        return (told - (Blurred(latents) - mean)).Squared().mean([1]).Over(variance).MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -58,11 +59,11 @@ internal sealed class Adafactor : IOptimizer
         var group = Parameters.Groups[Parameters.Segments[index].Group];
         var (values, gradients) = (Parameters.View(Parameters.Values, index), Parameters.View(Parameters.Gradients, index));
         var rate = tensor(rule.RelativeStep ? RelativeRate(step) : group.LearningRate * rateMultiplier, ScalarType.Float32, values.device);
-        if (rule.ScaleParameter) rate.mul_(RootMeanSquare(values).clamp_(min: ScaleFloor));
-        var update = squares.Update(index, gradients.square().add_(SquareFloor), 1 - Math.Pow(step, DecayExponent)).mul_(gradients);
-        update.div_(RootMeanSquare(update).div_(rule.ClipThreshold).clamp_(min: 1)).mul_(rate);
-        if (moment is not null) update = Parameters.View(moment, index).mul_(rule.Beta1!.Value).add_(update, alpha: 1 - rule.Beta1.Value);
-        if (group.WeightDecay != 0) values.sub_(values * rate.mul(group.WeightDecay));
+        if (rule.ScaleParameter) rate.mul_(RootMeanSquare(values).AtLeastInPlace(ScaleFloor));
+        var update = squares.Update(index, gradients.Squared().AddInPlace(SquareFloor), 1 - Math.Pow(step, DecayExponent)).mul_(gradients);
+        update.div_(RootMeanSquare(update).DivideInPlace(rule.ClipThreshold).AtLeastInPlace(1)).mul_(rate);
+        if (moment is not null) update = Parameters.View(moment, index).MultiplyInPlace(rule.Beta1!.Value).AddInPlace(update, 1 - rule.Beta1.Value);
+        if (group.WeightDecay != 0) values.sub_(values * rate.Times(group.WeightDecay));
         values.sub_(update);
     }
 
@@ -94,7 +95,7 @@ internal sealed class Adafactor : IOptimizer
     }
 
     /// <summary>√(mean of squares): a scalar, float32.</summary>
-    internal static Tensor RootMeanSquare(Tensor values) => values.norm().div_(Math.Sqrt(values.numel()));
+    internal static Tensor RootMeanSquare(Tensor values) => values.norm().DivideInPlace(Math.Sqrt(values.numel()));
 
     private double RelativeRate(long step) => Math.Min(rule.WarmupInit ? 1e-6 * step : 1e-2, 1 / Math.Sqrt(step));
 }

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -57,7 +58,7 @@ internal sealed class AdamW : IOptimizer
             Tensor[] Pieces(Tensor whole) => [.. group.Select(stretch => whole.narrow(0, stretch.Start, stretch.Length))];
             var (rate, decay) = (Parameters.Groups[group.Key].LearningRate * rateMultiplier, Parameters.Groups[group.Key].WeightDecay);
             var counts = group.Select(stretch => tensor((float)stretch.Steps, device: Parameters.Values.device)).ToArray();
-            script.invoke("step", Pieces(Parameters.Values), Pieces(Parameters.Gradients), Pieces(first), Pieces(second), counts,
+            script.Run("step", [Pieces(Parameters.Values), Pieces(Parameters.Gradients), Pieces(first), Pieces(second), counts],
                 rate, beta1, beta2, decay, epsilon);
         }
     }

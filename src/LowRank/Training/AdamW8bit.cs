@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -48,10 +49,10 @@ internal sealed class AdamW8bit : IOptimizer
         var rate = group.LearningRate * rateMultiplier;
         var values = Parameters.Values.narrow(0, segment.Start, segment.Length);
         var gradients = Parameters.Gradients.narrow(0, segment.Start, segment.Length);
-        var mean = first.Read(index).mul_(beta1).add_(gradients, alpha: 1 - beta1);
-        var squares = second.Read(index).mul_(beta2).addcmul_(gradients, gradients, value: 1 - beta2);
-        var root = squares.sqrt().div_(Math.Sqrt(1 - Math.Pow(beta2, step))).add_(epsilon);
-        values.mul_(1 - rate * group.WeightDecay).addcdiv_(mean, root, -rate / (1 - Math.Pow(beta1, step)));
+        var mean = first.Read(index).MultiplyInPlace(beta1).AddInPlace(gradients, 1 - beta1);
+        var squares = second.Read(index).MultiplyInPlace(beta2).AddProductInPlace(gradients, gradients, 1 - beta2);
+        var root = squares.sqrt().DivideInPlace(Math.Sqrt(1 - Math.Pow(beta2, step))).AddInPlace(epsilon);
+        values.MultiplyInPlace(1 - rate * group.WeightDecay).AddQuotientInPlace(mean, root, -rate / (1 - Math.Pow(beta1, step)));
         first.Write(index, mean);
         second.Write(index, squares);
     }

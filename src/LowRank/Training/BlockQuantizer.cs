@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -42,7 +43,7 @@ internal sealed class BlockQuantizer : IDisposable
             var most = part.abs().amax([1]);
             largest.narrow(0, start / Block, rows).copy_(most);
             // in a block of zeros every number is 0 times anything
-            var scaled = part / most.where(most > 0, ones_like(most)).unsqueeze(1);
+            var scaled = part / most.where(most.IsAbove(0), ones_like(most)).unsqueeze(1);
             codes.narrow(0, start, rows * length).copy_(bucketize(scaled, middles, outInt32: true).flatten());
         }
     }

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -48,12 +49,12 @@ internal sealed class Came : IOptimizer
         var group = Parameters.Groups[segment.Group];
         var rate = group.LearningRate * rateMultiplier;
         var (values, gradients) = (Parameters.View(Parameters.Values, index), Parameters.View(Parameters.Gradients, index));
-        var update = squares.Update(index, gradients.square().add_(SquareFloor), beta2).mul_(gradients);
-        update.div_(Adafactor.RootMeanSquare(update).div_(clipThreshold).clamp_(min: 1));
-        var mean = Parameters.View(moment, index).mul_(beta1).add_(update, alpha: 1 - beta1);
+        var update = squares.Update(index, gradients.Squared().AddInPlace(SquareFloor), beta2).mul_(gradients);
+        update.div_(Adafactor.RootMeanSquare(update).DivideInPlace(clipThreshold).AtLeastInPlace(1));
+        var mean = Parameters.View(moment, index).MultiplyInPlace(beta1).AddInPlace(update, 1 - beta1);
         // a vector has no rows and columns to be unsure about
-        var step = segment.Shape.Count < 2 ? mean : residuals.Update(index, update.sub_(mean).pow_(2).add_(ResidualFloor), Beta3).mul_(mean);
-        values.mul_(1 - group.WeightDecay * rate).add_(step, alpha: -rate);
+        var step = segment.Shape.Count < 2 ? mean : residuals.Update(index, update.sub_(mean).PowerInPlace(2).AddInPlace(ResidualFloor), Beta3).mul_(mean);
+        values.MultiplyInPlace(1 - group.WeightDecay * rate).AddInPlace(step, -rate);
     }
 
     /// <inheritdoc/>

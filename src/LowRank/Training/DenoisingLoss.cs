@@ -1,4 +1,5 @@
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -88,7 +89,7 @@ internal sealed class DenoisingLoss(
         var own = extras?.Weights is { } given ? errors * tensor(given.ToArray(), device: latents.device) : errors;
         var weighted = own * tensor(weights, device: latents.device);
         var taught = Teacher?.Terms(predict, seen, at, extras?.TeacherConditioning ?? conditioning, extras?.TeacherConditioning is null ? prediction : null);   // (B)
-        if (taught is not null) weighted += taught;
+        if (taught is not null) weighted = weighted.Plus(taught);
         var values = stack([weighted.detach(), errors.detach()]).cpu().data<float>().ToArray();   // (2, B): one wait for the device
         var uses = new PictureUse[weights.Length];
         for (var item = 0; item < uses.Length; item++) uses[item] = new PictureUse(items[item], timesteps[item], values[weights.Length + item]);

@@ -1,4 +1,5 @@
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -51,10 +52,10 @@ internal sealed record ElementLoss(LossType Type, HuberSchedule Schedule, double
         var thresholds = new float[timesteps.Length];
         for (var item = 0; item < thresholds.Length; item++) thresholds[item] = Threshold(noise, timesteps[item]);
         var c = tensor(thresholds, [thresholds.Length, 1, 1, 1], device: difference.device);   // (B, 1, 1, 1)
-        var rooted = 2 * ((difference.square() + c.square()).sqrt() - c);
+        var rooted = (difference.Squared().Plus(c.Squared()).sqrt() - c).Times(2);
         return scaled ? rooted * c : rooted;
     }
 
     /// <summary>d + log(1 + e^(−2d)) − log 2, which does not overflow.</summary>
-    private static Tensor LogCosh(Tensor difference) => difference + nn.functional.softplus(-2 * difference) - Math.Log(2);
+    private static Tensor LogCosh(Tensor difference) => difference.Plus(difference.Times(-2).logaddexp(zeros_like(difference))).Minus(Math.Log(2));
 }

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -42,11 +43,11 @@ internal sealed class FactoredSquares : IDisposable
         var shape = segment.Shape.ToArray();
         if (shape.Length < 2)
         {
-            var whole = State.narrow(0, starts[index], rowCount).mul_(decay).add_(squares.flatten(), alpha: 1 - decay);
+            var whole = State.narrow(0, starts[index], rowCount).MultiplyInPlace(decay).AddInPlace(squares.flatten(), 1 - decay);
             return whole.rsqrt().view(shape).MoveToOuterDisposeScope();
         }
-        var rows = State.narrow(0, starts[index], rowCount).view(shape[..^1]).mul_(decay).add_(squares.mean([-1]), alpha: 1 - decay);
-        var columns = State.narrow(0, starts[index] + rowCount, columnCount).view([.. shape[..^2], shape[^1]]).mul_(decay).add_(squares.mean([-2]), alpha: 1 - decay);
+        var rows = State.narrow(0, starts[index], rowCount).view(shape[..^1]).MultiplyInPlace(decay).AddInPlace(squares.mean([-1]), 1 - decay);
+        var columns = State.narrow(0, starts[index] + rowCount, columnCount).view([.. shape[..^2], shape[^1]]).MultiplyInPlace(decay).AddInPlace(squares.mean([-2]), 1 - decay);
         return rows.div(rows.mean([-1], keepdim: true)).rsqrt_().unsqueeze(-1).mul(columns.rsqrt().unsqueeze(-2)).MoveToOuterDisposeScope();
     }
 

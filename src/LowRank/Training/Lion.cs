@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -35,9 +36,9 @@ internal sealed class Lion : IOptimizer
             var values = Parameters.Values.narrow(0, start, length);
             var gradients = Parameters.Gradients.narrow(0, start, length);
             var mean = moment.narrow(0, start, length);
-            var direction = mean.mul(beta1).add_(gradients, alpha: 1 - beta1).sign_();   // of 0 it is 0
-            values.mul_(1 - rate * Parameters.Groups[group].WeightDecay).add_(direction, alpha: -rate);
-            mean.mul_(beta2).add_(gradients, alpha: 1 - beta2);
+            var direction = mean.Times(beta1).AddInPlace(gradients, 1 - beta1).sign_();   // of 0 it is 0
+            values.MultiplyInPlace(1 - rate * Parameters.Groups[group].WeightDecay).AddInPlace(direction, -rate);
+            mean.MultiplyInPlace(beta2).AddInPlace(gradients, 1 - beta2);
         }
     }
 

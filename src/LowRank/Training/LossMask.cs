@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -25,8 +26,8 @@ internal static class LossMask
     public static Tensor Weights(Tensor area, double unmasked, bool normalise)
     {
         using var scope = NewDisposeScope();
-        var weights = area.clamp_min(unmasked);
-        if (normalise) weights /= weights.mean([1, 2, 3], keepdim: true).clamp_min(1e-6);
+        var weights = area.AtLeast(unmasked);
+        if (normalise) weights /= weights.mean([1, 2, 3], keepdim: true).AtLeast(1e-6);
         return weights.MoveToOuterDisposeScope();
     }
 
@@ -39,7 +40,7 @@ internal static class LossMask
     public static Tensor Factors(Tensor corner, double temperature)
     {
         using var scope = NewDisposeScope();
-        var powers = (corner + 0.5 + 0.01).pow(temperature);
+        var powers = corner.Plus(0.5).Plus(0.01).Power(temperature);
         return (powers / powers.max()).MoveToOuterDisposeScope();
     }
 }

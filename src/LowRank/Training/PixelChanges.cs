@@ -1,4 +1,5 @@
 using LowRank.Data;
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -21,7 +22,7 @@ internal sealed class PixelChanges(AutoencoderOptions options, IDraws draws)
     private Tensor Change(Tensor picture)
     {
         if (options.PermuteChannels > 0 && draws.Uniform() < options.PermuteChannels) picture = picture[tensor(Array.ConvertAll(draws.Permutation(3), channel => (long)channel))];
-        if (options.Gamma > 0 && draws.Uniform() < options.Gamma) picture = ((picture + 1) / 2).clamp(0, 1).pow(options.GammaMin + draws.Uniform() * (options.GammaMax - options.GammaMin)) * 2 - 1;
+        if (options.Gamma > 0 && draws.Uniform() < options.Gamma) picture = picture.Plus(1).Over(2).Within(0, 1).Power(options.GammaMin + draws.Uniform() * (options.GammaMax - options.GammaMin)).Times(2).Minus(1);
         if (options.Roll == 0) return picture;
         long Shift() => draws.Choice(2 * options.Roll + 1) - options.Roll;
         return roll(picture, [Shift(), Shift()], [1, 2]);

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -57,8 +58,8 @@ internal sealed class Prodigy : IOptimizer
         foreach (var (at, length, group, _) in stretches)
         {
             var values = Parameters.Values.narrow(0, at, length);
-            var root = second.narrow(0, at, length).sqrt().add_(Distance * rule.Epsilon);
-            values.mul_(1 - Parameters.Groups[group].WeightDecay * effective).addcdiv_(first.narrow(0, at, length), root, -effective);
+            var root = second.narrow(0, at, length).sqrt().AddInPlace(Distance * rule.Epsilon);
+            values.MultiplyInPlace(1 - Parameters.Groups[group].WeightDecay * effective).AddQuotientInPlace(first.narrow(0, at, length), root, -effective);
         }
         counts[3]++;
     }
@@ -73,9 +74,9 @@ internal sealed class Prodigy : IOptimizer
         {
             var gradients = Parameters.Gradients.narrow(0, at, length);
             along += TrainedParameters.Sum(gradients * (start.narrow(0, at, length) - Parameters.Values.narrow(0, at, length)));
-            first.narrow(0, at, length).mul_(rule.Beta1).add_(gradients, alpha: old * (1 - rule.Beta1));
-            second.narrow(0, at, length).mul_(rule.Beta2).addcmul_(gradients, gradients, value: old * old * (1 - rule.Beta2));
-            var far = distances.narrow(0, at, length).mul_(beta3).add_(gradients, alpha: weight * (rule.SafeguardWarmup ? old : effective));
+            first.narrow(0, at, length).MultiplyInPlace(rule.Beta1).AddInPlace(gradients, old * (1 - rule.Beta1));
+            second.narrow(0, at, length).MultiplyInPlace(rule.Beta2).AddProductInPlace(gradients, gradients, old * old * (1 - rule.Beta2));
+            var far = distances.narrow(0, at, length).MultiplyInPlace(beta3).AddInPlace(gradients, weight * (rule.SafeguardWarmup ? old : effective));
             length1 += TrainedParameters.Sum(far.abs());
         }
         if (length1 == 0) return false;

@@ -1,4 +1,5 @@
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -29,9 +30,9 @@ internal sealed record ReconstructionLoss
     {
         using var scope = NewDisposeScope();
         var error = made.Pixels - pixels;   // (B, 3, H, W)
-        var each = Mse * error.square().mean([1, 2, 3]) + Kl * made.KlDivergence;   // (B)
-        if (L1 > 0) each += L1 * error.abs().mean([1, 2, 3]);
-        if (Edges > 0) each += Edges * (Differences(error, 3) + Differences(error, 2));
+        var each = error.Squared().mean([1, 2, 3]).Times(Mse).Plus(made.KlDivergence.Times(Kl));   // (B)
+        if (L1 > 0) each = each.Plus(error.abs().mean([1, 2, 3]).Times(L1));
+        if (Edges > 0) each = each.Plus(Differences(error, 3).Plus(Differences(error, 2)).Times(Edges));
         var perItem = each.detach().cpu().data<float>().ToArray();
         return new MicroBatchLoss(each.mean().MoveToOuterDisposeScope(), perItem, items);
     }

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -49,10 +50,10 @@ internal sealed class ScheduleFreeAdamW : IOptimizer
             var values = Parameters.Values.narrow(0, start, length);
             var gradients = Parameters.Gradients.narrow(0, start, length);
             var (z, squares) = (fast.narrow(0, start, length), second.narrow(0, start, length));
-            squares.mul_(beta2).addcmul_(gradients, gradients, value: 1 - beta2);
-            var direction = squares.div(correction).sqrt_().add_(epsilon).reciprocal_().mul_(gradients).add_(values, alpha: Parameters.Groups[group].WeightDecay);
-            values.lerp_(z, share).add_(direction, alpha: rate * (beta1 * (1 - share) - 1));
-            z.add_(direction, alpha: -rate);
+            squares.MultiplyInPlace(beta2).AddProductInPlace(gradients, gradients, 1 - beta2);
+            var direction = squares.Over(correction).sqrt_().AddInPlace(epsilon).reciprocal_().mul_(gradients).AddInPlace(values, Parameters.Groups[group].WeightDecay);
+            values.lerp_(z, share).AddInPlace(direction, rate * (beta1 * (1 - share) - 1));
+            z.AddInPlace(direction, -rate);
         }
     }
 

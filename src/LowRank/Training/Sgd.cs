@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -33,13 +34,13 @@ internal sealed class Sgd : IOptimizer
             var decay = (float)Parameters.Groups[group].WeightDecay;
             var values = Parameters.Values.narrow(0, start, length);
             var gradients = Parameters.Gradients.narrow(0, start, length);
-            if (decay != 0) gradients = gradients.add(values, alpha: decay);
+            if (decay != 0) gradients = gradients.Plus(values, decay);
             if (buffer is not null)
             {
-                var moving = buffer.narrow(0, start, length).mul_((float)momentum).add_(gradients);
-                gradients = nesterov ? gradients.add(moving, alpha: (float)momentum) : moving;
+                var moving = buffer.narrow(0, start, length).MultiplyInPlace((float)momentum).AddInPlace(gradients);
+                gradients = nesterov ? gradients.Plus(moving, (float)momentum) : moving;
             }
-            values.add_(gradients, alpha: -rate);
+            values.AddInPlace(gradients, -rate);
         }
     }
 

@@ -31,7 +31,7 @@ internal sealed class StepNoise(NoiseOptions options, NoiseSchedule schedule, Ra
             noise = TrainingNoise.MultiResolution(noise, options.MultiresNoiseIterations, options.MultiresNoiseDiscount,
                 () => Uniform("noise"), (_, shape) => Normal("noise", shape));
         }
-        var perturbation = options.IpNoiseGamma > 0 ? options.IpNoiseGamma * Normal("perturbation", latents.shape) : null;
+        var perturbation = options.IpNoiseGamma > 0 ? Normal("perturbation", latents.shape).Times(options.IpNoiseGamma) : null;
         return new DrawnNoise(noise.MoveToOuterDisposeScope(), perturbation?.MoveToOuterDisposeScope(), timesteps.Draw((int)latents.size(0), streams["timestep"]));
     }
 

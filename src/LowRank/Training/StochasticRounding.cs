@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -22,8 +23,8 @@ internal static class StochasticRounding
         using var scope = NewDisposeScope();
         var size = values.abs();
         var fraction = frexp(size).Mantissa;                                              // in [0.5, 1), or 0
-        var step = size.div(fraction.clamp(min: 0.5)).div_(1 << KeptBits);                // what bfloat16 tells apart there: a power of two, exactly
-        var steps = fraction.mul_(1 << KeptBits).add_(bits.to(ScalarType.Float32).div_(1 << DroppedBits)).floor_();   // 24 bits hold the sum, or what of it counts
+        var step = size.div(fraction.AtLeast(0.5)).DivideInPlace(1 << KeptBits);                // what bfloat16 tells apart there: a power of two, exactly
+        var steps = fraction.MultiplyInPlace(1 << KeptBits).AddInPlace(bits.to(ScalarType.Float32).DivideInPlace(1 << DroppedBits)).floor_();   // 24 bits hold the sum, or what of it counts
         return steps.mul_(step).mul_(values.sign()).to(ScalarType.BFloat16).MoveToOuterDisposeScope();
     }
 

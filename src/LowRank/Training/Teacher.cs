@@ -1,5 +1,6 @@
 using LowRank.Adapters;
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -24,7 +25,7 @@ internal sealed class Teacher(AdapterSet adapter, double weight)
         using var scope = NewDisposeScope();
         var own = prediction ?? predict(seen, timesteps, conditioning).to(ScalarType.Float32);
         var difference = own - Ask(predict, seen, timesteps, conditioning);
-        return (difference.square().mean([1, 2, 3]) * weight).MoveToOuterDisposeScope();
+        return difference.Squared().mean([1, 2, 3]).Times(weight).MoveToOuterDisposeScope();
     }
 
     private Tensor Ask(Func<Tensor, Tensor, Conditioning, Tensor> predict, Tensor seen, Tensor timesteps, Conditioning conditioning)

@@ -1,4 +1,5 @@
 using LowRank.Adapters;
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -171,7 +172,7 @@ internal sealed class TrainedParameters
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        Gradients.mul_((float)factor);
+        Gradients.MultiplyInPlace((float)factor);
     }
 
     /// <summary>Sets every gradient to 0.</summary>

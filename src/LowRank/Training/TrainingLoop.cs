@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using LowRank.Adapters;
+using LowRank.Foundation;
 using static System.FormattableString;
 using static TorchSharp.torch;
 
@@ -128,7 +129,7 @@ internal sealed class TrainingLoop(IOptimizer optimizer, LearningRateSchedule sc
         {
             using var inner = NewDisposeScope();   // a graph is freed before the next one is built
             var scored = score(Position.MicroBatches + micro);
-            (scored.Loss * (scale?.Factor ?? 1) / options.Accumulation).backward();
+            scored.Loss.Times(scale?.Factor ?? 1).Over(options.Accumulation).backward();
             losses.Add(scored.Loss.item<float>());
             items.AddRange(scored.Items);
             uses.AddRange(scored.Uses ?? []);

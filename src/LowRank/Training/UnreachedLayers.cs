@@ -1,4 +1,5 @@
 using LowRank.Adapters;
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Training;
@@ -28,7 +29,7 @@ internal static class UnreachedLayers
         var places = named.ConvertAll(item => item.Parameter.grad);
         var kept = gradients.clone();
         foreach (var (_, parameter) in named) parameter.grad = null;
-        outputs().Select(output => output.to(ScalarType.Float32).sum()).Aggregate((a, b) => a + b).backward();
+        outputs().Select(output => output.to(ScalarType.Float32).sum()).Aggregate((a, b) => a.Plus(b)).backward();
         var unreached = named.Where(item => item.Parameter.grad is null).Select(item => item.Name).ToHashSet();
         for (var i = 0; i < named.Count; i++) named[i].Parameter.grad = places[i];
         using var quiet = no_grad();

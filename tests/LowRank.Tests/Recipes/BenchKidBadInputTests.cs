@@ -1,7 +1,6 @@
 using LowRank.Evaluation;
 using LowRank.Foundation;
 using LowRank.Recipes;
-using LowRank.Training;
 
 namespace LowRank.Tests.Recipes;
 

@@ -49,25 +49,25 @@ internal sealed class DoraLayer : LoraLayer
         if (byInput)
         {
             var weight = LayerShape.WeightOf(Module).detach().to(x.dtype);
-            return Apply(x, Direction(weight).mul(ratio.view(Magnitude.shape)).sub(weight).mul(strength));
+            return Apply(x, Direction(weight).mul(ratio.view(Magnitude.shape)).sub(weight).Times(strength));
         }
         long[] channels = Shape.IsConvolution ? [1, -1, 1, 1] : [-1];
         var plain = LayerShape.BiasOf(Module) is { } bias ? y.sub(bias.detach().to(y.dtype).view(channels)) : y;
-        var up = Up.to(x.dtype).mul(ratio.mul(Scale * strength).view([-1, .. Up.shape.Skip(1).Select(_ => 1L)]));
-        return Outputs(Hidden(x, Down, dropout), up).add(plain.mul(ratio.sub(1).mul(strength).view(channels)));
+        var up = Up.to(x.dtype).mul(ratio.Times(Scale * strength).view([-1, .. Up.shape.Skip(1).Select(_ => 1L)]));
+        return Outputs(Hidden(x, Down, dropout), up).Plus(plain.mul(ratio.Minus(1).Times(strength).view(channels)));
     }
 
     private protected override Tensor AddTo(Tensor y, Tensor x, ScalarType wide, double strength, LayerDropout? dropout)
     {
         y = y.to(wide);
-        return y.add(Branch(x.to(wide), y, strength, dropout));
+        return y.Plus(Branch(x.to(wide), y, strength, dropout));
     }
 
     /// <summary>V, of the shape of W.</summary>
-    private Tensor Direction(Tensor weight) => weight.add(Up.to(weight.dtype).flatten(1).mm(Down.to(weight.dtype).flatten(1)).view(Shape.Weight), (float)Scale);
+    private Tensor Direction(Tensor weight) => weight.Plus(Up.to(weight.dtype).flatten(1).mm(Down.to(weight.dtype).flatten(1)).view(Shape.Weight), (float)Scale);
 
     /// <summary>q = m / ‖V‖, one for each output (or input).</summary>
-    private Tensor Ratio(ScalarType type) => Magnitude.to(type).flatten().div(rule == DoraRule.Lycoris ? LengthsOf(type).add(Epsilon) : Constant(type));
+    private Tensor Ratio(ScalarType type) => Magnitude.to(type).flatten().div(rule == DoraRule.Lycoris ? LengthsOf(type).Plus(Epsilon) : Constant(type));
 
     private Tensor Constant(ScalarType type)
     {
@@ -81,11 +81,11 @@ internal sealed class DoraLayer : LoraLayer
     private Tensor LengthsOf(ScalarType type)
     {
         var weight = LayerShape.WeightOf(Module).detach().to(type);
-        if (byInput) return Direction(weight).transpose(0, 1).flatten(1).norm(1).clamp_min(Shortest);
+        if (byInput) return Direction(weight).transpose(0, 1).flatten(1).norm(1).AtLeast(Shortest);
         var (w, a, b) = (weight.flatten(1), Down.to(type).flatten(1), Up.to(type).flatten(1));
-        var mixed = b.mul(w.mm(a.t())).sum(1).mul(2 * Scale);
-        var own = b.mm(a.mm(a.t())).mul(b).sum(1).mul(Scale * Scale);
-        return w.norm(1).square().add(mixed).add(own).clamp_min(Shortest * Shortest).sqrt();
+        var mixed = b.mul(w.mm(a.t())).sum(1).Times(2 * Scale);
+        var own = b.mm(a.mm(a.t())).mul(b).sum(1).Times(Scale * Scale);
+        return w.norm(1).Squared().Plus(mixed).Plus(own).AtLeast(Shortest * Shortest).sqrt();
     }
 }
 
@@ -113,7 +113,7 @@ internal sealed class DoraKind(DoraRule rule) : LayerKind
     }
 
     public override Tensor Norm(IReadOnlyDictionary<string, Tensor> factors, double scale) =>
-        NormOfProduct(factors["down"].flatten(1), factors["up"].flatten(1)).mul_(Math.Abs(scale));
+        NormOfProduct(factors["down"].flatten(1), factors["up"].flatten(1)).MultiplyInPlace(Math.Abs(scale));
 
     public override bool Owns(IReadOnlyCollection<string> parameters) => parameters.Contains(Lengths);
 
@@ -156,7 +156,7 @@ internal sealed class DoraKind(DoraRule rule) : LayerKind
         var dora = (DoraLayer)layer;
         var magnitude = dora.Magnitude;
         if (magnitude.shape[0] == 1 && magnitude.numel() > 1) throw new CheckpointException($"the adapter is not written: {layer.Component}.{layer.Path} has a DoRA length for each input, which PEFT does not know; write it in kohya's convention");
-        return [("lora_A.weight", dora.Down), ("lora_B.weight", dora.Up * layer.Scale), (AdapterKey.PeftMagnitude, magnitude.dim() == 4 ? magnitude.view(1, -1, 1, 1) : magnitude.view(-1))];
+        return [("lora_A.weight", dora.Down), ("lora_B.weight", dora.Up.Times(layer.Scale)), (AdapterKey.PeftMagnitude, magnitude.dim() == 4 ? magnitude.view(1, -1, 1, 1) : magnitude.view(-1))];
     }
 
     /// <summary>LyCORIS' shape (1, in, …); PEFT's lengths are always for outputs, though a convolution's stand as (1, out, 1, 1).</summary>

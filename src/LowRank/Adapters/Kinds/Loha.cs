@@ -7,10 +7,10 @@ namespace LowRank.Adapters.Kinds;
 /// <summary>LoHa of one layer (arXiv:2108.06098, proposition 1): ΔW = scale · (w1_a · w1_b) ∘ (w2_a · w2_b), element by element.</summary>
 internal sealed class LohaLayer(AdapterTarget target, IReadOnlyDictionary<string, Tensor> factors) : AdapterLayer(target, factors)
 {
-    private protected override Tensor WeightDelta() => LohaKind.Weight(Factors, ScalarType.Float32).mul_(Scale);
+    private protected override Tensor WeightDelta() => LohaKind.Weight(Factors, ScalarType.Float32).MultiplyInPlace(Scale);
 
     private protected override Tensor Branch(Tensor x, Tensor y, double strength, LayerDropout? dropout) =>
-        Apply(x, LohaKind.Weight(Factors, x.dtype).mul(Scale * strength));
+        Apply(x, LohaKind.Weight(Factors, x.dtype).Times(Scale * strength));
 }
 
 /// <summary>LoHa, with a Tucker core in files.</summary>
@@ -43,7 +43,7 @@ internal sealed class LohaKind : LayerKind
         Normal(layer.Factors["w2_b"], 1, init);
     }
 
-    public override Tensor Norm(IReadOnlyDictionary<string, Tensor> factors, double scale) => Weight(factors, ScalarType.Float64).norm().mul_(Math.Abs(scale));
+    public override Tensor Norm(IReadOnlyDictionary<string, Tensor> factors, double scale) => Weight(factors, ScalarType.Float64).norm().MultiplyInPlace(Math.Abs(scale));
 
     public override bool Owns(IReadOnlyCollection<string> parameters) => parameters.Any(parameter => parameter.StartsWith("hada_", StringComparison.Ordinal));
 
@@ -100,7 +100,7 @@ internal sealed class LohaKind : LayerKind
         Parts.Select(part => ("hada_" + part, layer.Factors[part])).Append(Alpha(layer.Alpha));
 
     public override IEnumerable<(string Parameter, Tensor Tensor)> Peft(AdapterLayer layer) =>
-        Parts.Select(part => ("hada_" + part, part == "w1_a" ? layer.Factors[part] * layer.Scale : layer.Factors[part]));
+        Parts.Select(part => ("hada_" + part, part == "w1_a" ? layer.Factors[part].Times(layer.Scale) : layer.Factors[part]));
 
     private static IReadOnlyList<Factor> Factors(LayerShape shape, int rank)
     {

@@ -17,13 +17,13 @@ internal sealed class LokrLayer(AdapterTarget target, IReadOnlyDictionary<string
     {
         var (w1, w2) = (LokrKind.Whole(Factors, "w1"), LokrKind.Whole(Factors, "w2"));   // (ol, im), (ok, ik·kh·kw)
         long inner = Shape.Inputs / w1.shape[1];
-        return kron(w1.view([.. w1.shape, .. Shape.Kernel.Select(_ => 1L)]), w2.view([w2.shape[0], inner, .. Shape.Kernel])).mul_(Scale);
+        return kron(w1.view([.. w1.shape, .. Shape.Kernel.Select(_ => 1L)]), w2.view([w2.shape[0], inner, .. Shape.Kernel])).MultiplyInPlace(Scale);
     }
 
     /// <summary>w2 works on groups of the input, w1 mixes the groups: neither ΔW nor anything of its size is formed.</summary>
     private protected override Tensor Branch(Tensor x, Tensor y, double strength, LayerDropout? dropout)
     {
-        var w1 = LokrKind.Whole(Factors, "w1").to(x.dtype).mul(Scale * strength);
+        var w1 = LokrKind.Whole(Factors, "w1").to(x.dtype).Times(Scale * strength);
         var (mixed, inner) = (w1.shape[1], Shape.Inputs / w1.shape[1]);
         if (!Shape.IsConvolution)
         {
@@ -84,7 +84,7 @@ internal sealed class LokrKind : LayerKind
     public override Tensor Norm(IReadOnlyDictionary<string, Tensor> factors, double scale)
     {
         Tensor Part(string name) => factors.TryGetValue(name, out var whole) ? whole.to(ScalarType.Float64).norm() : NormOfProduct(factors[name + "_b"], factors[name + "_a"]);
-        return Part("w1").mul_(Part("w2")).mul_(Math.Abs(scale));
+        return Part("w1").mul_(Part("w2")).MultiplyInPlace(Math.Abs(scale));
     }
 
     public override bool Owns(IReadOnlyCollection<string> parameters) => parameters.Any(parameter => parameter.StartsWith("lokr_", StringComparison.Ordinal));
@@ -143,7 +143,7 @@ internal sealed class LokrKind : LayerKind
             factors["w2_a"] = factors["w2_a"].t();
         }
         // our whole factors have the scale 1; PEFT's have alpha / r
-        if (IsWhole(factors)) factors["w2"] = factors["w2"].mul(ScaleOf(module));
+        if (IsWhole(factors)) factors["w2"] = factors["w2"].Times(ScaleOf(module));
         return factors;
     }
 
@@ -153,7 +153,7 @@ internal sealed class LokrKind : LayerKind
     public override IEnumerable<(string Parameter, Tensor Tensor)> Kohya(AdapterLayer layer) => layer.Factors.Select(item => ("lokr_" + item.Key, item.Value)).Append(Alpha(layer.Alpha));
 
     public override IEnumerable<(string Parameter, Tensor Tensor)> Peft(AdapterLayer layer) =>
-        layer.Factors.Select(item => ("lokr_" + item.Key, item.Key is "w1" or "w1_a" ? item.Value * layer.Scale : item.Value));
+        layer.Factors.Select(item => ("lokr_" + item.Key, item.Key is "w1" or "w1_a" ? item.Value.Times(layer.Scale) : item.Value));
 
     /// <summary>A dimension as (smaller, larger): by the factor where it divides, else as near to a square as a smaller one up to the factor allows (LyCORIS factorization); null for no limit.</summary>
     internal static (long, long) Split(long size, int? factor)

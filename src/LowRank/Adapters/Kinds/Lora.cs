@@ -37,7 +37,7 @@ internal class LoraLayer(AdapterTarget target, IReadOnlyDictionary<string, Tenso
     private protected override Tensor WeightDelta()
     {
         var (down, up, _) = OnBase();
-        return up.flatten(1).mm(down.flatten(1)).mul_(Scale);   // (out, in·kh·kw)
+        return up.flatten(1).mm(down.flatten(1)).MultiplyInPlace(Scale);   // (out, in·kh·kw)
     }
 
     private protected override Tensor Branch(Tensor x, Tensor y, double strength, LayerDropout? dropout)
@@ -45,7 +45,7 @@ internal class LoraLayer(AdapterTarget target, IReadOnlyDictionary<string, Tenso
         var delta = Outputs(Hidden(x, Down, dropout), Up.to(x.dtype));
         // a fresh PiSSA computes the same numbers twice: exactly 0
         if (start is var (down, up)) delta = delta.sub(Outputs(Hidden(x, down, null), up.to(x.dtype)));
-        return delta.mul(Scale * strength);
+        return delta.Times(Scale * strength);
     }
 
     /// <summary>
@@ -56,7 +56,7 @@ internal class LoraLayer(AdapterTarget target, IReadOnlyDictionary<string, Tenso
     {
         if (start is not null) return base.AddTo(y, x, wide, strength, dropout);
         var factor = (float)(Scale * strength);
-        if (Shape.IsConvolution) return y.to(wide).add(functional.conv2d(Hidden(x.to(wide), Down, dropout), Up.to(wide)), factor);
+        if (Shape.IsConvolution) return y.to(wide).Plus(functional.conv2d(Hidden(x.to(wide), Down, dropout), Up.to(wide)), factor);
         var outputs = y.reshape(-1, y.shape[^1]);   // (N, out)
         if (y.dtype != wide && dropout?.OnHidden != true) return RoundedSum.apply(x.reshape(-1, x.shape[^1]), outputs, Down, Up, factor, x.requires_grad).view(y.shape);
         var hidden = Hidden(x.to(wide), Down, dropout);
@@ -126,14 +126,14 @@ internal sealed class LoraKind : LayerKind
         var weight = LayerShape.WeightOf(layer.Module).detach().to(ScalarType.Float64).flatten(1).cpu();
         var rank = Math.Min(layer.Rank, Math.Min(weight.shape[0], weight.shape[1]));   // beyond it the factors are zero
         var (u, s, vt) = linalg.svd(weight, fullMatrices: false);
-        var root = s.narrow(0, 0, rank).div(layer.Scale).sqrt();
+        var root = s.narrow(0, 0, rank).Over(layer.Scale).sqrt();
         layer.Down.flatten(1).narrow(0, 0, rank).copy_(vt.narrow(0, 0, rank).mul(root.unsqueeze(1)));
         layer.Up.flatten(1).narrow(1, 0, rank).copy_(u.narrow(1, 0, rank).mul(root.unsqueeze(0)));
         layer.SubtractStart();
     }
 
     public override Tensor Norm(IReadOnlyDictionary<string, Tensor> factors, double scale) =>
-        NormOfProduct(factors["down"].flatten(1), factors["up"].flatten(1)).mul_(Math.Abs(scale));
+        NormOfProduct(factors["down"].flatten(1), factors["up"].flatten(1)).MultiplyInPlace(Math.Abs(scale));
 
     public override bool Owns(IReadOnlyCollection<string> parameters) => parameters.Any(parameter => parameter is AdapterKey.Down or AdapterKey.Up or Mid);
 
@@ -198,6 +198,6 @@ internal sealed class LoraKind : LayerKind
     public override IEnumerable<(string Parameter, Tensor Tensor)> Peft(AdapterLayer layer)
     {
         var (down, up, _) = ((LoraLayer)layer).OnBase();
-        return [("lora_A.weight", down), ("lora_B.weight", up * layer.Scale)];
+        return [("lora_A.weight", down), ("lora_B.weight", up.Times(layer.Scale))];
     }
 }

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion.Samplers;
@@ -28,9 +29,9 @@ internal record ClipOptions
             var shape = new long[sample.dim()];
             Array.Fill(shape, 1);
             shape[0] = -1;
-            var limit = sample.flatten(1).abs().quantile(tensor(DynamicThresholdingRatio, sample.dtype, sample.device), 1).clamp(1).clamp_max(SampleMaxValue).reshape(shape);
+            var limit = sample.flatten(1).abs().quantile(tensor(DynamicThresholdingRatio, sample.dtype, sample.device), 1).AtLeast(1).AtMost(SampleMaxValue).reshape(shape);
             return sample.minimum(limit).maximum(-limit) / limit;
         }
-        return ClipSample ? sample.clamp(-ClipSampleRange, ClipSampleRange) : sample;
+        return ClipSample ? sample.Within(-ClipSampleRange, ClipSampleRange) : sample;
     }
 }

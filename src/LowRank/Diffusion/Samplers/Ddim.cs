@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion.Samplers;
@@ -34,9 +35,9 @@ internal sealed class Ddim(NoiseSchedule schedule, DdimOptions options) : AlphaB
         var next = below >= 0 ? AlphaBar(below) : options.SetAlphaToOne ? 1 : AlphaBar(0);
         var (sample, noise) = Split(run, x, timestep);
         sample = options.Clip(sample);
-        if (options.UseClippedModelOutput) noise = (x - Math.Sqrt(bar) * sample) / Math.Sqrt(1 - bar);
+        if (options.UseClippedModelOutput) noise = (x - sample.Times(Math.Sqrt(bar))).Over(Math.Sqrt(1 - bar));
         var deviation = options.Eta * Math.Sqrt((1 - next) / (1 - bar) * (1 - bar / next));
-        var walked = Math.Sqrt(next) * sample + Math.Sqrt(Math.Max(1 - next - deviation * deviation, 0)) * noise;
-        return options.Eta > 0 ? walked + run.Noise() * deviation : walked;
+        var walked = sample.Times(Math.Sqrt(next)).Plus(noise.Times(Math.Sqrt(Math.Max(1 - next - deviation * deviation, 0))));
+        return options.Eta > 0 ? walked.Plus(run.Noise().Times(deviation)) : walked;
     };
 }

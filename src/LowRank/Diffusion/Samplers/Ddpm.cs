@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion.Samplers;
@@ -27,8 +28,8 @@ internal sealed class Ddpm(NoiseSchedule schedule, DdpmOptions options) : AlphaB
         var next = call + 1 < plan.Timesteps.Count ? AlphaBar(plan.Timesteps[call + 1]) : 1;
         var beta = 1 - bar / next;
         var sample = options.Clip(Split(run, x, timestep).Sample);
-        var mean = Math.Sqrt(next) * beta / (1 - bar) * sample + Math.Sqrt(bar / next) * (1 - next) / (1 - bar) * x;
-        return timestep > 0 ? mean + Math.Sqrt(Variance(bar, next, beta)) * run.Noise() : mean;
+        var mean = sample.Times(Math.Sqrt(next) * beta / (1 - bar)).Plus(x.Times(Math.Sqrt(bar / next) * (1 - next) / (1 - bar)));
+        return timestep > 0 ? mean.Plus(run.Noise().Times(Math.Sqrt(Variance(bar, next, beta)))) : mean;
     };
 
     private double Variance(double bar, double next, double beta) => options.VarianceType switch

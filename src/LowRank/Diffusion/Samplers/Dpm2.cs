@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion.Samplers;
@@ -15,10 +16,10 @@ internal sealed class Dpm2(NoiseSchedule schedule, SigmaOptions options) : Sigma
         return (call, x) =>
         {
             var level = plan.Levels[call].Sigma;
-            var slope = (x - Denoised(run, x, level, plan.Timesteps[call])) / level;
-            if (call % 2 == 1) return start[0] + slope * (plan.Sigmas[call] - plan.Sigmas[call - 1]);
+            var slope = (x - Denoised(run, x, level, plan.Timesteps[call])).Over(level);
+            if (call % 2 == 1) return start[0].Plus(slope.Times(plan.Sigmas[call] - plan.Sigmas[call - 1]));
             start.Keep(x.alias());
-            return x + slope * (plan.Levels[call + 1].Sigma - level);
+            return x.Plus(slope.Times(plan.Levels[call + 1].Sigma - level));
         };
     }
 }
@@ -36,15 +37,15 @@ internal sealed class Dpm2Ancestral(NoiseSchedule schedule, SigmaOptions options
         return (call, x) =>
         {
             var level = plan.Levels[call].Sigma;
-            var slope = (x - Denoised(run, x, level, plan.Timesteps[call])) / level;
+            var slope = (x - Denoised(run, x, level, plan.Timesteps[call])).Over(level);
             if (call % 2 == 0)
             {
                 start.Keep(x.alias());
-                return x + slope * (plan.Levels[call + 1].Sigma - level);
+                return x.Plus(slope.Times(plan.Levels[call + 1].Sigma - level));
             }
             var from = plan.Levels[call - 1].Sigma;
             var (down, up) = Ancestral(from, plan.Sigmas[call]);
-            return start[0] + slope * (down - from) + run.Noise() * up;
+            return start[0].Plus(slope.Times(down - from)).Plus(run.Noise().Times(up));
         };
     }
 }

@@ -77,14 +77,14 @@ internal sealed class DpmSolverMultistep : MultistepSampler
         {
             var (here, next) = (plan.Levels[call], plan.Levels[call + 1]);
             var sample = Denoised(plan, run, call, x);
-            outputs.Keep(solvesForLatents ? sample : (x - here.Alpha * sample) / here.Sigma);
+            outputs.Keep(solvesForLatents ? sample : (x - sample.Times(here.Alpha)).Over(here.Sigma));
             var noise = addsNoise ? run.Noise() : null;
             var h = next.LogSnr - here.LogSnr;
             if (h == 0) return x.alias();   // levels that end at the smallest one twice
             var (first, second) = Differences(plan, outputs, call, h, Order(plan, call, call - run.FirstCall + 1));
             var walked = solvesForLatents ? TowardsLatents(x, outputs[0], first, second, here, next, h) : TowardsNoise(x, outputs[0], first, second, here, next, h);
             if (noise is null || next.Sigma == 0) return walked;
-            return walked + next.Sigma * Math.Sqrt(solvesForLatents ? -Expm1(-2 * h) : Expm1(2 * h)) * noise;
+            return walked.Plus(noise.Times(next.Sigma * Math.Sqrt(solvesForLatents ? -Expm1(-2 * h) : Expm1(2 * h))));
         };
     }
 
@@ -102,11 +102,11 @@ internal sealed class DpmSolverMultistep : MultistepSampler
     {
         if (order == 1) return (null, null);
         var r0 = (plan.Levels[call].LogSnr - plan.Levels[call - 1].LogSnr) / h;
-        var d0 = (outputs[0] - outputs[1]) / r0;
+        var d0 = (outputs[0] - outputs[1]).Over(r0);
         if (order == 2) return (d0, null);
         var r1 = (plan.Levels[call - 1].LogSnr - plan.Levels[call - 2].LogSnr) / h;
-        var d1 = (outputs[1] - outputs[2]) / r1;
-        return (d0 + r0 / (r0 + r1) * (d0 - d1), (d0 - d1) / (r0 + r1));
+        var d1 = (outputs[1] - outputs[2]).Over(r1);
+        return (d0.Plus((d0 - d1).Times(r0 / (r0 + r1))), (d0 - d1).Over(r0 + r1));
     }
 
     /// <summary>A step of the solvers for the clean latents; with noise, time runs twice as fast.</summary>
@@ -114,13 +114,13 @@ internal sealed class DpmSolverMultistep : MultistepSampler
     {
         var span = addsNoise ? 2 * h : h;
         var e = -Expm1(-span);   // share of the way that is walked
-        var walked = next.Sigma / here.Sigma * (addsNoise ? Math.Exp(-h) : 1) * x + next.Alpha * e * output;
+        var walked = x.Times(next.Sigma / here.Sigma * (addsNoise ? Math.Exp(-h) : 1)).Plus(output.Times(next.Alpha * e));
         if (first is null) return walked;
         var slope = 1 - e / span;
-        walked = walked + next.Alpha * (heun || second is not null ? slope : 0.5 * e) * first;
+        walked = walked.Plus(first.Times(next.Alpha * (heun || second is not null ? slope : 0.5 * e)));
         if (second is null) return walked;
         var half = addsNoise ? -0.5 : 0.5;   // the paper has no third order with noise; this is diffusers'
-        return walked + next.Alpha * ((e - span) / (span * span) + half) * second;
+        return walked.Plus(second.Times(next.Alpha * ((e - span) / (span * span) + half)));
     }
 
     /// <summary>A step of the solvers for the noise.</summary>
@@ -128,10 +128,10 @@ internal sealed class DpmSolverMultistep : MultistepSampler
     {
         var e = Expm1(h);
         var twice = addsNoise ? 2 : 1;
-        var walked = next.Alpha / here.Alpha * x - twice * next.Sigma * e * output;
+        var walked = x.Times(next.Alpha / here.Alpha) - output.Times(twice * next.Sigma * e);
         if (first is null) return walked;
-        walked = walked - twice * next.Sigma * (heun || second is not null ? e / h - 1 : 0.5 * e) * first;
-        return second is null ? walked : walked - next.Sigma * ((e - h) / (h * h) - 0.5) * second;
+        walked = walked - first.Times(twice * next.Sigma * (heun || second is not null ? e / h - 1 : 0.5 * e));
+        return second is null ? walked : walked - second.Times(next.Sigma * ((e - h) / (h * h) - 0.5));
     }
 
     /// <summary>e^x − 1 without cancellation near 0.</summary>

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion.Samplers;
@@ -22,7 +23,7 @@ internal sealed class DpmSolverSde(NoiseSchedule schedule, SigmaOptions options)
         Tensor Walk(Tensor x, Tensor sample, double from, double to)
         {
             var (down, up) = Ancestral(from, to);
-            return down / from * x + (1 - down / from) * sample + run.Noise() * up;
+            return x.Times(down / from).Plus(sample.Times(1 - down / from)).Plus(run.Noise().Times(up));
         }
     }
 }

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion.Samplers;
@@ -36,15 +37,15 @@ internal sealed class Euler(NoiseSchedule schedule, EulerOptions options) : Sigm
     {
         var (sigma, next, timestep) = (plan.Sigmas[call], plan.Sigmas[call + 1], plan.Timesteps[call]);
         var share = sigma >= options.STmin && sigma <= options.STmax ? Math.Min(options.SChurn / (plan.Sigmas.Count - 1), Math.Sqrt(2) - 1) : 0;
-        if (share <= 0) return x + (x - Denoised(run, x, sigma, timestep)) * ((next - sigma) / sigma);
+        if (share <= 0) return x.Plus((x - Denoised(run, x, sigma, timestep)).Times((next - sigma) / sigma));
 
         // the denoiser has seen the state before the noise, which its prediction of noise does not care about; a velocity is read at the old level
         var before = NoiseLevel.OfSigma(sigma);
-        var output = run.Predict(x * before.Alpha, timestep);
+        var output = run.Predict(x.Times(before.Alpha), timestep);
         var raised = sigma * (share + 1);
-        x = x + run.Noise() * (options.SNoise * Math.Sqrt(raised * raised - sigma * sigma));
+        x = x.Plus(run.Noise().Times(options.SNoise * Math.Sqrt(raised * raised - sigma * sigma)));
         var level = Prediction == PredictionType.Epsilon ? NoiseLevel.OfSigma(raised) : before;
-        var denoised = Predictions.ToSample(Prediction, x * level.Alpha, output, level.Alpha, level.Sigma);
-        return x + (x - denoised) * ((next - raised) / raised);
+        var denoised = Predictions.ToSample(Prediction, x.Times(level.Alpha), output, level.Alpha, level.Sigma);
+        return x.Plus((x - denoised).Times((next - raised) / raised));
     };
 }

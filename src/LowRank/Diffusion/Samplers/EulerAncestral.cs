@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion.Samplers;
@@ -9,7 +10,7 @@ internal sealed class EulerAncestral(NoiseSchedule schedule, SigmaOptions option
     {
         var sigma = plan.Sigmas[call];
         var (down, up) = Ancestral(sigma, plan.Sigmas[call + 1]);
-        var walked = x + (x - Denoised(run, x, sigma, plan.Timesteps[call])) * ((down - sigma) / sigma);
-        return walked + run.Noise() * up;
+        var walked = x.Plus((x - Denoised(run, x, sigma, plan.Timesteps[call])).Times((down - sigma) / sigma));
+        return walked.Plus(run.Noise().Times(up));
     };
 }

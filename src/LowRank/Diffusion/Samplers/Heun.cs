@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion.Samplers;
@@ -14,13 +15,13 @@ internal sealed class Heun(NoiseSchedule schedule, SigmaOptions options) : Sigma
         return (call, x) =>
         {
             var sigma = plan.Sigmas[call];
-            var here = (x - Denoised(run, x, sigma, plan.Timesteps[call])) / sigma;
+            var here = (x - Denoised(run, x, sigma, plan.Timesteps[call])).Over(sigma);
             if (call % 2 == 0)
             {
                 start.Keep(x.alias());
-                return x + slope.Keep(here) * (plan.Sigmas[call + 1] - sigma);
+                return x.Plus(slope.Keep(here).Times(plan.Sigmas[call + 1] - sigma));
             }
-            return start[0] + (slope[0] + here) * ((sigma - plan.Sigmas[call - 1]) / 2);
+            return start[0].Plus(slope[0].Plus(here).Times((sigma - plan.Sigmas[call - 1]) / 2));
         };
     }
 }

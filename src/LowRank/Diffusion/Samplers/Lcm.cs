@@ -29,10 +29,10 @@ internal sealed class Lcm(NoiseSchedule schedule, LcmOptions options) : AlphaBar
         var scaled = timestep * options.TimestepScaling;
         var sum = scaled * scaled + DataDeviation * DataDeviation;
         var sample = options.Clip(Split(run, x, timestep).Sample);
-        var denoised = scaled / Math.Sqrt(sum) * sample + DataDeviation * DataDeviation / sum * x;
+        var denoised = sample.Times(scaled / Math.Sqrt(sum)).Plus(x.Times(DataDeviation * DataDeviation / sum));
         if (call + 1 == plan.Timesteps.Count) return denoised;
         var next = NoiseLevel.OfAlphaBar(AlphaBar(plan.Timesteps[call + 1]));
-        return next.Alpha * denoised + next.Sigma * run.Noise();
+        return denoised.Times(next.Alpha).Plus(run.Noise().Times(next.Sigma));
     };
 
     /// <summary>Steps picked evenly from the distillation grid, largest first.</summary>

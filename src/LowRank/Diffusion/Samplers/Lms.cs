@@ -20,11 +20,11 @@ internal sealed class Lms(NoiseSchedule schedule, LmsOptions options) : SigmaSam
         return (call, x) =>
         {
             var sigma = plan.Sigmas[call];
-            slopes.Keep((x - Denoised(run, x, sigma, plan.Timesteps[call])) / sigma);
+            slopes.Keep((x - Denoised(run, x, sigma, plan.Timesteps[call])).Over(sigma));
             var order = Math.Min(call + 1, options.Order);
             var nodes = Enumerable.Range(0, order).Select(back => plan.Sigmas[call - back]).ToArray();
             // in a run that starts from a picture the weights are, as published, those of the whole plan, though the first slopes were never seen
-            for (var back = 0; back < Math.Min(order, slopes.Count); back++) x = x + slopes[back] * Weight(nodes, back, plan.Sigmas[call + 1]);
+            for (var back = 0; back < Math.Min(order, slopes.Count); back++) x = x.Plus(slopes[back].Times(Weight(nodes, back, plan.Sigmas[call + 1])));
             return x;
         };
     }

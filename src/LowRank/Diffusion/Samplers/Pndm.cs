@@ -52,7 +52,7 @@ internal sealed class Pndm(NoiseSchedule schedule, PndmOptions options) : AlphaB
             if (!options.SkipPrkSteps && call < RungeKuttaCalls) return RungeKutta(call, x, output);
             var taken = options.SkipPrkSteps ? call - run.FirstCall : int.MaxValue;
             if (taken == 0) anchor.Keep(x.alias());
-            if (taken == 1) return Transfer(anchor[0], timestep + stride, timestep, (output + outputs[0]) / 2);
+            if (taken == 1) return Transfer(anchor[0], timestep + stride, timestep, output.Plus(outputs[0]).Over(2));
             outputs.Keep(output);
             return Transfer(x, timestep, timestep - stride, Multistep(outputs));
         };
@@ -65,8 +65,8 @@ internal sealed class Pndm(NoiseSchedule schedule, PndmOptions options) : AlphaB
                 anchor.Keep(x.alias());
                 outputs.Keep(output);
             }
-            var average = output * (part is 0 or 3 ? 1.0 / 6 : 1.0 / 3);
-            if (part > 0) average = average + sum[0];
+            var average = output.Times(part is 0 or 3 ? 1.0 / 6 : 1.0 / 3);
+            if (part > 0) average = average.Plus(sum[0]);
             if (part < 3) sum.Keep(average);
             var to = plan.Timesteps[call] - (part % 2 == 0 ? stride / 2 : 0);
             return Transfer(anchor[0], plan.Timesteps[call - part], to, part == 3 ? average : output);
@@ -80,15 +80,15 @@ internal sealed class Pndm(NoiseSchedule schedule, PndmOptions options) : AlphaB
         var next = to >= 0 ? AlphaBar(to) : options.SetAlphaToOne ? 1 : AlphaBar(0);
         var level = NoiseLevel.OfAlphaBar(bar);
         var noise = Predictions.ToNoise(Prediction, x, output, level.Alpha, level.Sigma);
-        return Math.Sqrt(next / bar) * x + (Math.Sqrt(1 - next) - Math.Sqrt(next * (1 - bar) / bar)) * noise;
+        return x.Times(Math.Sqrt(next / bar)).Plus(noise.Times(Math.Sqrt(1 - next) - Math.Sqrt(next * (1 - bar) / bar)));
     }
 
     /// <summary>Adams-Bashforth weights over as many outputs as there are.</summary>
     private static Tensor Multistep(History outputs) => outputs.Count switch
     {
         1 => outputs[0],
-        2 => (3 * outputs[0] - outputs[1]) / 2,
-        3 => (23 * outputs[0] - 16 * outputs[1] + 5 * outputs[2]) / 12,
-        _ => (55 * outputs[0] - 59 * outputs[1] + 37 * outputs[2] - 9 * outputs[3]) / 24,
+        2 => (outputs[0].Times(3) - outputs[1]).Over(2),
+        3 => (outputs[0].Times(23) - outputs[1].Times(16)).Plus(outputs[2].Times(5)).Over(12),
+        _ => ((outputs[0].Times(55) - outputs[1].Times(59)).Plus(outputs[2].Times(37)) - outputs[3].Times(9)).Over(24),
     };
 }

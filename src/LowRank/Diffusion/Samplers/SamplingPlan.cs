@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion.Samplers;
@@ -34,7 +35,7 @@ internal sealed record SamplingPlan
     public Tensor Noised(Tensor latents, Tensor noise, int call)
     {
         using var scope = NewDisposeScope();
-        return (Levels[call].Alpha * latents + Levels[call].Sigma * noise).MoveToOuterDisposeScope();
+        return latents.Times(Levels[call].Alpha).Plus(noise.Times(Levels[call].Sigma)).MoveToOuterDisposeScope();
     }
 }
 

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion.Samplers;
@@ -87,7 +88,7 @@ internal abstract class SigmaSampler(NoiseSchedule schedule, SigmaOptions option
     protected Tensor Denoised(SamplerRun run, Tensor x, double sigma, double timestep)
     {
         var level = NoiseLevel.OfSigma(sigma);
-        var input = x * level.Alpha;
+        var input = x.Times(level.Alpha);
         return Predictions.ToSample(Prediction, input, run.Predict(input, timestep), level.Alpha, level.Sigma);
     }
 

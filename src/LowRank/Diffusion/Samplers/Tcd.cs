@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Diffusion.Samplers;
@@ -24,9 +25,9 @@ internal sealed class Tcd(NoiseSchedule schedule, TcdOptions options) : AlphaBar
         var beyond = Math.Floor((double)((float)(1 - options.Eta) * (float)next));
         var (sample, noise) = Split(run, x, plan.Timesteps[call]);
         var level = NoiseLevel.OfAlphaBar(AlphaBar(beyond));
-        var walked = level.Alpha * sample + level.Sigma * noise;
+        var walked = sample.Times(level.Alpha).Plus(noise.Times(level.Sigma));
         if (last || options.Eta <= 0) return walked;
         var share = AlphaBar(next) / AlphaBar(beyond);
-        return Math.Sqrt(share) * walked + Math.Sqrt(1 - share) * run.Noise();
+        return walked.Times(Math.Sqrt(share)).Plus(run.Noise().Times(Math.Sqrt(1 - share)));
     };
 }

@@ -50,7 +50,7 @@ internal sealed class UniPc : MultistepSampler
         {
             var level = plan.Levels[call];
             var sample = Denoised(plan, run, call, x);
-            var output = options.PredictX0 ? sample : (x - level.Alpha * sample) / level.Sigma;
+            var output = options.PredictX0 ? sample : (x - sample.Times(level.Alpha)).Over(level.Sigma);
             if (order > 0 && !options.DisableCorrector.Contains(call - 1)) x = Correct(plan, outputs, last[0], output, call, order);
             outputs.Keep(output);
             last.Keep(x.alias());
@@ -64,7 +64,7 @@ internal sealed class UniPc : MultistepSampler
         var (here, next) = (plan.Levels[call], plan.Levels[call + 1]);
         var h = next.LogSnr - here.LogSnr;
         if (h == 0) return x.alias();   // levels that end at the smallest one twice
-        if (double.IsPositiveInfinity(h)) return next.Alpha * outputs[0];
+        if (double.IsPositiveInfinity(h)) return outputs[0].Times(next.Alpha);
         var places = Enumerable.Range(1, order - 1).Select(back => (plan.Levels[call - back].LogSnr - here.LogSnr) / h).ToArray();
         var (sizes, weight) = Right(h, order);
         double[] weights = order switch
@@ -74,7 +74,7 @@ internal sealed class UniPc : MultistepSampler
             _ => Solve(places, sizes[..^1]),
         };
         var (walked, scale) = Linear(x, outputs[0], here, next, h);
-        for (var back = 1; back < order; back++) walked = walked - scale * weight * weights[back - 1] / places[back - 1] * (outputs[back] - outputs[0]);
+        for (var back = 1; back < order; back++) walked = walked - (outputs[back] - outputs[0]).Times(scale * weight * weights[back - 1] / places[back - 1]);
         return walked;
     }
 
@@ -87,14 +87,14 @@ internal sealed class UniPc : MultistepSampler
         var (sizes, weight) = Right(h, order);
         var weights = order == 1 ? [0.5] : Solve(places, sizes);
         var (walked, scale) = Linear(from, outputs[0], here, next, h);
-        for (var back = 1; back < order; back++) walked = walked - scale * weight * weights[back - 1] / places[back - 1] * (outputs[back] - outputs[0]);
-        return walked - scale * weight * weights[^1] * (output - outputs[0]);
+        for (var back = 1; back < order; back++) walked = walked - (outputs[back] - outputs[0]).Times(scale * weight * weights[back - 1] / places[back - 1]);
+        return walked - (output - outputs[0]).Times(scale * weight * weights[^1]);
     }
 
     /// <summary>The part of a step that needs one output only, and the factor of the rest.</summary>
     private (Tensor Walked, double Scale) Linear(Tensor x, Tensor output, NoiseLevel here, NoiseLevel next, double h) => options.PredictX0
-        ? (next.Sigma / here.Sigma * x - next.Alpha * (Math.Exp(-h) - 1) * output, next.Alpha)
-        : (next.Alpha / here.Alpha * x - next.Sigma * (Math.Exp(h) - 1) * output, next.Sigma);
+        ? (x.Times(next.Sigma / here.Sigma) - output.Times(next.Alpha * (Math.Exp(-h) - 1)), next.Alpha)
+        : (x.Times(next.Alpha / here.Alpha) - output.Times(next.Sigma * (Math.Exp(h) - 1)), next.Sigma);
 
     /// <summary>Right-hand sides of the order conditions, and B(h) (section 3.2 of the paper).</summary>
     private (double[] Sizes, double Weight) Right(double h, int order)

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -37,7 +38,7 @@ internal static class Attention
 
     internal static Tensor Plain(Tensor q, Tensor k, Tensor v)
     {
-        var scores = matmul(q * (1 / Math.Sqrt(q.size(-1))), k.transpose(-1, -2));   // (B, heads, L, S)
+        var scores = matmul(q.Times(1 / Math.Sqrt(q.size(-1))), k.transpose(-1, -2));   // (B, heads, L, S)
         return matmul(softmax(scores, -1), v);
     }
 }
@@ -64,7 +65,7 @@ internal sealed class TiledAttention : autograd.SingleTensorFunction<TiledAttent
         using var scope = NewDisposeScope();
         var heads = (int)vars[3];
         var (q, k, v) = (Split((Tensor)vars[0], heads), Split((Tensor)vars[1], heads), Split((Tensor)vars[2], heads));
-        q.mul_(Scale(q));   // here, not in the larger scores
+        q.MultiplyInPlace(Scale(q));   // here, not in the larger scores
         var attended = empty_like(q);   // (B·heads, L, d)
         foreach (var tile in Tiles(q, k))
         {
@@ -97,12 +98,12 @@ internal sealed class TiledAttention : autograd.SingleTensorFunction<TiledAttent
         {
             using var inner = NewDisposeScope();
             var p = tile.Probabilities(q, k);
-            tile.Heads(dv).add_(bmm(p.transpose(1, 2), tile.Rows(g)));
+            tile.Heads(dv).AddInPlace(bmm(p.transpose(1, 2), tile.Rows(g)));
             var ds = bmm(tile.Rows(wideG), tile.Heads(wideV).transpose(1, 2)).mul_(p);
             tile.Rows(dq).copy_(bmm(ds, tile.Heads(k)));
-            tile.Heads(dk).add_(bmm(ds.transpose(1, 2), tile.Rows(q)));
+            tile.Heads(dk).AddInPlace(bmm(ds.transpose(1, 2), tile.Rows(q)));
         }
-        Tensor[] gradients = [Join(dq.mul_(Scale(q)), heads), Join(dk.to(k.dtype), heads), Join(dv.to(v.dtype), heads)];
+        Tensor[] gradients = [Join(dq.MultiplyInPlace(Scale(q)), heads), Join(dk.to(k.dtype), heads), Join(dv.to(v.dtype), heads)];
         foreach (var gradient in gradients) gradient.MoveToOuterDisposeScope();
         ctx.save_data(Returned, gradients);   // the engine takes them by address: nothing else would keep them from the garbage collector
         grad.Dispose();                       // made for this call

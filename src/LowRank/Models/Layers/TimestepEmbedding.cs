@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
@@ -38,7 +39,7 @@ internal sealed class TimestepEmbedding : Module<Tensor, Tensor>
     {
         using var scope = NewDisposeScope();
         var half = size / 2;
-        var frequencies = (arange(half, ScalarType.Float32, numbers.device) * -Math.Log(10000) / (half - shift)).exp();
+        var frequencies = TensorArithmetic.Counting(half, ScalarType.Float32, numbers.device).Times(-Math.Log(10000)).Over(half - shift).exp();
         var angles = numbers.to_type(ScalarType.Float32).unsqueeze(1) * frequencies;   // (N, half)
         var (cosines, sines) = (angles.cos(), angles.sin());
         return cat(cosinesFirst ? [cosines, sines] : [sines, cosines], 1).MoveToOuterDisposeScope();
