@@ -89,7 +89,7 @@ public static class BenchKid
     }
 
     /// <summary>Opens every network once, so that a wrong file is told of before the first training.</summary>
-    private static IReadOnlyDictionary<string, string> Identities(BenchKidOptions options, Func<string, IFeatureNetwork> openFeatures)
+    private static Dictionary<string, string> Identities(BenchKidOptions options, Func<string, IFeatureNetwork> openFeatures)
     {
         var found = new Dictionary<string, string>();
         foreach (var name in options.Features)
