@@ -1,5 +1,6 @@
 using System.Globalization;
 using LowRank.Diffusion.Samplers;
+using LowRank.Evaluation;
 using LowRank.Foundation;
 using LowRank.Training;
 
@@ -142,7 +143,7 @@ public sealed record BenchKidOptions
     {
         Pictures = Path.GetFullPath(Pictures, folder),
         Others = Others is null ? null : Path.GetFullPath(Others, folder),
-        Features = [.. Features.Select(name => Path.Exists(Path.GetFullPath(name, folder)) ? Path.GetFullPath(name, folder) : name)],
+        Features = [.. Features.Select(name => name != IconFeatures.Embedded && Path.Exists(Path.GetFullPath(name, folder)) ? Path.GetFullPath(name, folder) : name)],
     };
 }
 
