@@ -18,6 +18,7 @@ internal static class CommandLine
             TrainCommand.Create(screen),
             GenerateCommand.Create(screen),
             InspectCommand.Create(screen),
+            VerifyModelCommand.Create(screen),
             EnvCommand.Create(screen),
             verbose,
         };
