@@ -42,7 +42,7 @@ public class VerifyModelTests
         { "no weights", "unet: the folder holds no weights: it has config.json; in {0}/unet; expected diffusion_pytorch_model.safetensors, model.safetensors or pytorch_model.bin" },
         { "no configuration", "vae: the part has no config.json; in {0}/vae; copy the whole model again" },
         { "a renamed weight", "unet: the weights do not fit the model: 1 missing, 1 unexpected, 0 mis-shaped of 684; in {0}/" + Unet + "\n  missing: conv_in.bias\n  unexpected: conv_in.bais (did you mean \"conv_in.bias\"?)" + Pair },
-        { "a turned weight", "unet: the weights do not fit the model: 0 missing, 0 unexpected, 1 mis-shaped of 684; in {0}/" + Unet + "\n  mis-shaped: conv_in.bias is (1, 8), the model has (8)" + Pair },
+        { "a turned weight", "unet: the weights do not fit the model: 0 missing, 0 unexpected, 1 mis-shaped of 684; in {0}/" + Unet + "\n  mis-shaped: conv_in.bias is [1,8], the model has [8]" + Pair },
         { "no number", "unet: 1 tensors have numbers that are not finite: conv_in.bias (1 of 8); in {0}/" + Unet },
         { "zeros", "vae: every number is 0: the weights were never written; in {0}/" + Vae },
         { "huge", "the denoiser predicts numbers that are not finite from noise; the weights are too large, or belong to another configuration" },
