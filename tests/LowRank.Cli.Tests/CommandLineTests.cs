@@ -52,6 +52,19 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Fact]
+    public void Verify_model_exits_with_0_for_a_whole_model_and_with_3_for_one_with_trouble()
+    {
+        Assert.Equal(0, shell.Lora("verify-model", "icons-64"));
+        foreach (var word in (string[])["Stable Diffusion 1", "UNet2DConditionModel", "CLIPTokenizer", "finite", "verdict   whole"]) Assert.Contains(word, shell.Output, StringComparison.Ordinal);
+
+        var folder = shell.Path("broken");
+        Directory.CreateDirectory(folder);
+        File.WriteAllText(Path.Combine(folder, "model_index.json"), """{ "_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"] }""");
+        Assert.Equal(CommandLine.BadInput, shell.Lora("verify-model", folder));
+        Assert.Contains("trouble   unet: the folder unet is missing", shell.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_file_that_is_no_adapter_exits_with_3()
     {
         Assert.Equal(CommandLine.BadInput, shell.Lora("inspect", shell.Write("not.safetensors", "hello, this is text")));
