@@ -33,7 +33,7 @@ public static class VerifyModel
             if (trouble.Count == 0) trial = Draw(family, trouble);
         }
         // what a part said by itself already is not said twice
-        catch (LowRankException problem) when (parts.Any(part => part.Trouble.Contains(problem.Message) || part.Trouble.Contains($"the folder {part.Name} is missing")))
+        catch (LowRankException problem) when (parts.Any(part => part.Trouble.Any(said => problem.Message.Contains(said, StringComparison.Ordinal))))
         {
         }
         catch (LowRankException problem)
