@@ -17,6 +17,7 @@ internal static class CommandLine
             RecipesCommand.Create(screen),
             TrainCommand.Create(screen),
             GenerateCommand.Create(screen),
+            EvaluateCommand.Create(screen),
             InspectCommand.Create(screen),
             EnvCommand.Create(screen),
             verbose,

@@ -38,9 +38,9 @@ internal sealed class IconData : IDisposable
             var canvas = font.OnWhite(emoji);
             var picture = new Picture(Picture.IconSide, Lanczos.Shrink(canvas, EmojiFont.Canvas, 0, 0, EmojiFont.Canvas, Picture.IconSide));
             plain.Add(picture);
-            if (data.heldOut.Contains(emoji.Index)) data.Folder("held-out/emoji").Add(PictureFolder.FileName(emoji.Index, emoji.Caption), picture, emoji.Caption);
-            else data.AddVariants(emoji, canvas, picture);
+            if (!data.heldOut.Contains(emoji.Index)) data.AddVariants(emoji, canvas, picture);
         }
+        data.AddUnseenEmoji(plain);
         data.AddUnseenColours();
         foreach (var (name, caption, picture) in TangoIcons.Read(sources.Tango)) data.Folder("tango").Add(name, picture, caption, phrased: false);
         data.RequireUnseenPairs();
@@ -89,6 +89,16 @@ internal sealed class IconData : IDisposable
     {
         if (!folders.TryGetValue(name, out var folder)) folders[name] = folder = new PictureFolder(output, name);
         return folder;
+    }
+
+    /// <summary>Emoji to measure with: the held-out ones, without flags of islands that fly the flag of a land that is trained on.</summary>
+    private void AddUnseenEmoji(List<Picture?> plain)
+    {
+        var trained = all.Where(emoji => !heldOut.Contains(emoji.Index)).Select(emoji => Convert.ToBase64String(plain[emoji.Index]!.Pixels)).ToHashSet(StringComparer.Ordinal);
+        foreach (var emoji in all.Where(emoji => heldOut.Contains(emoji.Index) && !trained.Contains(Convert.ToBase64String(plain[emoji.Index]!.Pixels))))
+        {
+            Folder("held-out/emoji").Add(PictureFolder.FileName(emoji.Index, emoji.Caption), plain[emoji.Index]!, emoji.Caption);
+        }
     }
 
     /// <summary>Colourings to measure with: those whose caption no training picture has, neither an emoji of that name nor another one painted.</summary>

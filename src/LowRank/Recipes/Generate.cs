@@ -71,29 +71,8 @@ public static class Generate
         for (var i = 0; i < options.Count; i++)
         {
             var seed = options.Seed + i;
-            using var streams = new RandomStreams(seed);
             var picture = i + 1;
-            var generator = new ImageGenerator(family, SamplerCatalog.Create(options.Sampler, family.Schedule))
-            {
-                OnStep = step => progress?.Report(new(picture, options.Count, step.Call, step.Calls)),
-            };
-            var request = new GenerationRequest
-            {
-                Prompts = [options.Prompt],
-                NegativePrompts = options.NegativePrompt is { } negative ? [negative] : null,
-                Height = size.Height,
-                Width = size.Width,
-                Steps = options.Steps,
-                Guidance = new Guidance(options.Guidance, options.GuidanceRescale),
-                Strength = options.NoiseStrength,
-                Image = pixelsOfImage,
-                Mask = mask,
-                SkippedLayers = options.ClipSkip - 1,
-                NegativeSkippedLayers = options.ClipSkip - 1,
-            };
-            using var latents = generator.Latents(request, streams["preview"], cancellation);
-            using var pixels = generator.Decode(latents);
-            pictures.Add(ToImage(pixels));
+            pictures.Add(Draw(family, options, seed, (size, pixelsOfImage, mask), step => progress?.Report(new(picture, options.Count, step.Call, step.Calls)), cancellation));
             paths.Add(FreePath(folder, seed));
             ImageFile.WritePng(paths[^1], pictures[^1], new Dictionary<string, string> { ["parameters"] = Settings(options, seed, size) });
         }
@@ -105,6 +84,35 @@ public static class Generate
         void Warn(string text) => progress?.Report(new(0, options.Count, 0, 0, text));
     }
 
+    /// <summary>One picture of a model that is open, with its adapters attached.</summary>
+    /// <param name="family">The model.</param>
+    /// <param name="options">Valid; model, adapters, embeddings, files and count are not looked at.</param>
+    /// <param name="seed">All that differs between the pictures of one prompt.</param>
+    /// <param name="start">How large; the picture to start from, (1, 3, H, W) in [-1, 1], and where it is painted anew, (1, 1, H, W) in [0, 1].</param>
+    /// <param name="onStep">Hears of each call of the denoiser.</param>
+    /// <param name="cancellation">Ends between calls of the denoiser.</param>
+    internal static RgbImage Draw(IDiffusionFamily family, GenerateOptions options, long seed, (PixelSize Size, Tensor? Image, Tensor? Mask) start, Action<GenerationStep>? onStep, CancellationToken cancellation)
+    {
+        using var streams = new RandomStreams(seed);
+        var generator = new ImageGenerator(family, SamplerCatalog.Create(options.Sampler, family.Schedule)) { OnStep = onStep };
+        using var latents = generator.Latents(new GenerationRequest
+        {
+            Prompts = [options.Prompt],
+            NegativePrompts = options.NegativePrompt is { } negative ? [negative] : null,
+            Height = start.Size.Height,
+            Width = start.Size.Width,
+            Steps = options.Steps,
+            Guidance = new Guidance(options.Guidance, options.GuidanceRescale),
+            Strength = options.NoiseStrength,
+            Image = start.Image,
+            Mask = start.Mask,
+            SkippedLayers = options.ClipSkip - 1,
+            NegativeSkippedLayers = options.ClipSkip - 1,
+        }, streams["preview"], cancellation);
+        using var pixels = generator.Decode(latents);
+        return ToImage(pixels);
+    }
+
     /// <summary>(1, 3, H, W) about [-1, 1] to 8 bits; halves go to even.</summary>
     internal static RgbImage ToImage(Tensor pixels)
     {
@@ -112,13 +120,13 @@ public static class Generate
         return PixelTensor.ToImage(pixels[0].contiguous().data<float>().ToArray(), new PixelSize((int)pixels.shape[3], (int)pixels.shape[2]));
     }
 
-    private static (int Height, int Width) SizeOf(GenerateOptions options, IDiffusionFamily family, StartFiles? start)
+    private static PixelSize SizeOf(GenerateOptions options, IDiffusionFamily family, StartFiles? start)
     {
         var (height, width) = (options.Height ?? start?.Picture.Size.Height ?? family.DefaultSize, options.Width ?? start?.Picture.Size.Width ?? family.DefaultSize);
         var step = family.LatentFactor;
         if (height % step != 0 || width % step != 0) throw new OptionsException($"size: {width}×{height}; both sides must be multiples of {step}, since a latent of this model is {step} pixels: try {width / step * step}×{height / step * step}");
         start?.Require(new PixelSize(width, height));
-        return (height, width);
+        return new PixelSize(width, height);
     }
 
     private static StartFiles? ReadStart(GenerateOptions options, IDiffusionFamily family)
@@ -168,8 +176,8 @@ public static class Generate
         _ => sampler.ToUpperInvariant(),
     };
 
-    /// <summary>The "parameters" text that web UIs read from pictures.</summary>
-    private static string Settings(GenerateOptions options, long seed, (int Height, int Width) size)
+    /// <summary>The "parameters" text that web UIs read from pictures, which they keep under that key.</summary>
+    internal static string Settings(GenerateOptions options, long seed, PixelSize size)
     {
         var lines = new List<string> { options.Prompt };
         if (options.NegativePrompt is { } negative) lines.Add("Negative prompt: " + negative);
@@ -184,7 +192,7 @@ public static class Generate
     }
 
     /// <summary>The adapters and learned tokens of a generation, on their model until disposed.</summary>
-    private sealed class AttachedAdapters : IDisposable
+    internal sealed class AttachedAdapters : IDisposable
     {
         private readonly List<AdapterSet> sets = [];
         private readonly List<Embedding> embeddings = [];

@@ -17,9 +17,6 @@ namespace LowRank.Recipes;
 /// </summary>
 internal static class PriorPictures
 {
-    /// <summary>The note's file.</summary>
-    public const string NoteName = "drawn.toml";
-
     /// <summary>Draws those that are missing; does nothing without <c>[prior]</c>.</summary>
     /// <param name="options">Valid.</param>
     /// <param name="family">The model, untrained.</param>
@@ -31,11 +28,10 @@ internal static class PriorPictures
     {
         if (options.Prior is not { } prior) return;
         var note = NoteOf(options, prior, family);
-        var claimed = IsClaimed(prior, note);
+        var claimed = DrawnFolder.IsClaimed(prior.Folder, note, "prior.folder", "another prior.folder", ("pictures of your own go into a [[data]] table with prior = true", "as they are, they can go into a [[data]] table with prior = true"));
         if (Missing(prior) is not { Count: > 0 } missing) return;
         TrainingData.Read(options.Data, family.DefaultSize, options.Validation.Share, cancellation);   // what is wrong with them shows before an hour of drawing
-        Directory.CreateDirectory(prior.Folder);
-        if (!claimed) WholeFile.Write(Path.Combine(prior.Folder, NoteName), System.Text.Encoding.UTF8.GetBytes(RecipeFile.Write(note)));
+        if (!claimed) DrawnFolder.Claim(prior.Folder, note);
         var attached = adapter?.Attached == true;
         adapter?.Detach();
         try
@@ -111,26 +107,6 @@ internal static class PriorPictures
         ClipSkip = options.Training.ClipSkip,
         Precision = options.Training.Precision,
     };
-
-    /// <summary>Whether the folder has this note already; false where there is nothing in it.</summary>
-    private static bool IsClaimed(PriorOptions prior, PriorNote note)
-    {
-        var path = Path.Combine(prior.Folder, NoteName);
-        if (!File.Exists(path))
-        {
-            var first = Directory.Exists(prior.Folder) ? Directory.EnumerateFileSystemEntries(prior.Folder).Select(Path.GetFileName).Where(name => !name!.StartsWith('.')).Order(StringComparer.Ordinal).FirstOrDefault() : null;
-            return first is null ? false : throw new DatasetException(
-                $"prior.folder holds what was not drawn for it: {prior.Folder}\n  found       {first}, and no {NoteName} that says what drew it\n  try         another prior.folder; pictures of your own go into a [[data]] table with prior = true");
-        }
-        var (old, now) = (Lines(File.ReadAllText(path)), Lines(RecipeFile.Write(note)));
-        var other = now.Keys.Union(old.Keys).Where(key => key != "model" && now.GetValueOrDefault(key) != old.GetValueOrDefault(key)).ToList();
-        if (other.Count == 0) return true;
-        var lines = other.Select(key => $"\n  {key}: {now.GetValueOrDefault(key) ?? "not set"}; they were drawn with {old.GetValueOrDefault(key) ?? "none"}");
-        throw new DatasetException($"prior.folder holds pictures of other making: {prior.Folder}{string.Concat(lines)}\n  try         another prior.folder, or the old values; as they are, they can go into a [[data]] table with prior = true");
-    }
-
-    private static Dictionary<string, string> Lines(string toml) =>
-        toml.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.TrimEnd('\r').Split(" = ", 2)).ToDictionary(parts => parts[0], parts => parts.Length == 2 ? parts[1] : "");
 }
 
 /// <summary>What drew the pictures of a folder. How many there are and their seeds is not in it: more may be drawn, and names say the seed.</summary>

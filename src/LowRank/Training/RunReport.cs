@@ -11,7 +11,8 @@ namespace LowRank.Training;
 /// </summary>
 public static class RunReport
 {
-    private const string Style = """
+    /// <summary>Colours and measures of pages, on light and dark paper.</summary>
+    internal const string Style = """
         :root { color-scheme: light dark; --ink: #1d1f21; --paper: #fdfdfc; --faint: #646a70; --line: #dcdfe2; --main: #c25b12; --raw: #7fa3c4;
           --hue-0: #c25b12; --hue-1: #2a6fb0; --hue-2: #3d8b37; --hue-3: #8e44ad; --hue-4: #b8860b; --hue-5: #16807a; --hue-6: #c0392b; --hue-7: #5d6d7e; }
         @media (prefers-color-scheme: dark) { :root { --ink: #e6e6e3; --paper: #17191b; --faint: #9aa0a6; --line: #33373b; --main: #f0883e; --raw: #4f7394;

@@ -79,10 +79,21 @@ public sealed partial class DocumentsTests
     public void The_page_of_generate_has_every_option_with_its_default_and_every_sampler()
     {
         var page = File.ReadAllText(Path.Combine(Repository.Root, "docs", "generate.md"));
-        var defaults = new GenerateOptions { Model = "", Prompt = "", Output = "" };
-        foreach (var property in typeof(GenerateOptions).GetProperties().Where(property => property.CanWrite))
+        AssertRows(page, new GenerateOptions { Model = "", Prompt = "", Output = "" });
+        var samplers = page.Split("## Samplers")[1].Split('\n').Where(line => line.StartsWith("| `", StringComparison.Ordinal)).SelectMany(line => RecipePage.Spans(line.Split('|')[1]));
+        Assert.Equal(Generate.SamplerNames, samplers);
+    }
+
+    [Fact]
+    public void The_page_of_evaluate_has_every_option_with_its_default() =>
+        AssertRows(File.ReadAllText(Path.Combine(Repository.Root, "docs", "evaluate.md")), new EvaluateOptions { Real = "", Output = "" });
+
+    /// <summary>A row for every property, with its default.</summary>
+    private static void AssertRows(string page, object defaults)
+    {
+        foreach (var property in defaults.GetType().GetProperties().Where(property => property.CanWrite))
         {
-            var name = "--" + (property.Name == nameof(GenerateOptions.Adapters) ? "adapter" : property.Name == nameof(GenerateOptions.Embeddings) ? "embedding" : RecipeFile.Key(property.Name).Replace('_', '-'));
+            var name = "--" + (property.Name == "Adapters" ? "adapter" : property.Name == "Embeddings" ? "embedding" : RecipeFile.Key(property.Name).Replace('_', '-'));
             var row = Assert.Single(page.Split('\n'), line => line.StartsWith('|') && line.Split('|')[1].Contains($"`{name}`", StringComparison.Ordinal));
             var shown = row.Split('|')[2].Trim();
             var expected = property.GetValue(defaults) switch
@@ -96,8 +107,6 @@ public sealed partial class DocumentsTests
             };
             Assert.Equal(expected, shown);
         }
-        var samplers = page.Split("## Samplers")[1].Split('\n').Where(line => line.StartsWith("| `", StringComparison.Ordinal)).SelectMany(line => RecipePage.Spans(line.Split('|')[1]));
-        Assert.Equal(Generate.SamplerNames, samplers);
     }
 
     private static string Anchor(string heading) => OtherThanLetters().Replace(heading.ToLowerInvariant(), "").Replace(' ', '-');
