@@ -10,6 +10,7 @@ var benchmarks = new Dictionary<string, Action<Report>>
     ["files"] = FilesBenchmark.Run,
     ["hooks"] = HooksBenchmark.Run,
     ["kinds"] = KindsBenchmark.Run,
+    ["measures"] = MeasuresBenchmark.Run,
     ["optimizer"] = OptimizerBenchmark.Run,
     ["pictures"] = PicturesBenchmark.Run,
     ["step-bf16"] = report => StepBenchmark.Run(report, ScalarType.BFloat16),
