@@ -63,24 +63,11 @@ public static class FamilyDetector
     internal static string Find(string model)
     {
         if (Directory.Exists(model)) return Path.GetFullPath(model);
-        if (EmbeddedModels.Contains(model))
-        {
-            return EmbeddedPlaces(model).FirstOrDefault(Directory.Exists) ?? throw new CheckpointException(
-                $"the embedded model {model} is not there; looked for models/{model} beside the program ({AppContext.BaseDirectory}) and in the folders above it and above {Directory.GetCurrentDirectory()}; copy the folder models/{model} from the repository beside the program");
-        }
+        if (EmbeddedModels.Contains(model)) return EmbeddedFolder.Find(model);
         if (File.Exists(model))
         {
             throw new CheckpointException($"a model is a folder in the diffusers layout, this is a file; {model}; convert single-file checkpoints with diffusers (from_single_file, save_pretrained) and name the folder");
         }
         throw new CheckpointException($"no model is there; {model}{NearestName.Hint(model, EmbeddedModels)}; name a folder that holds model_index.json, or an embedded model: {string.Join(", ", EmbeddedModels)}");
-    }
-
-    /// <summary><c>models/NAME</c> beside the program, above it (a checkout), and above the current directory.</summary>
-    private static IEnumerable<string> EmbeddedPlaces(string name)
-    {
-        foreach (var start in (string[])[AppContext.BaseDirectory, Directory.GetCurrentDirectory()])
-        {
-            for (var folder = start; folder is not null; folder = Path.GetDirectoryName(folder)) yield return Path.Combine(folder, "models", name);
-        }
     }
 }

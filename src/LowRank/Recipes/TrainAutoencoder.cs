@@ -3,6 +3,7 @@ using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Foundation;
 using LowRank.Training;
+using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
@@ -47,7 +48,7 @@ internal static class TrainAutoencoder
         var sampler = RunOptions.MakeSampler(options, data, streams);
         run.Restore(loop, streams, sampler);
         using var loader = new BatchLoader(sampler.Next);
-        var step = new ReconstructionStep(options.Vae ?? new AutoencoderOptions(), family, streams, loader);
+        var step = new ReconstructionStep(options.Vae ?? new AutoencoderOptions(), family, streams, loader, options.Vae?.LatentNoise > 0 ? pictures.Latents() : null);
         var finished = run.Guard(() => loop.Run(step.Score, _ => run.AfterStep(loop, streams, step.Drawn!, pictures, cancellation), run, cancellation));
 
         // write
@@ -65,7 +66,12 @@ internal static class TrainAutoencoder
 }
 
 /// <summary>The lines that matter: pictures, changed by chance, through the autoencoder, and how far what comes back is off.</summary>
-internal sealed class ReconstructionStep(AutoencoderOptions options, IDiffusionFamily family, RandomStreams streams, BatchLoader loader)
+/// <param name="options">What is asked of it.</param>
+/// <param name="family">The model.</param>
+/// <param name="streams">Of the run.</param>
+/// <param name="loader">Reads the pictures.</param>
+/// <param name="latents">What the latents of the pictures are like; only for noise on them.</param>
+internal sealed class ReconstructionStep(AutoencoderOptions options, IDiffusionFamily family, RandomStreams streams, BatchLoader loader, LatentStatistics? latents)
 {
     private readonly PixelChanges changes = new(options, new StreamDraws(streams["pixels"]));
     private readonly ReconstructionLoss loss = options.MakeLoss();
@@ -80,7 +86,24 @@ internal sealed class ReconstructionStep(AutoencoderOptions options, IDiffusionF
         Drawn = batch.Plan.State;
         using var read = batch.ToTensor();
         var pixels = changes.Apply(read);
-        using var made = family.Reconstruct(pixels, streams["noise"]);
+        using var made = options.DecoderOnly ? Decode(pixels) : family.Reconstruct(pixels, streams["noise"]);
         return loss.Of(pixels, made, [.. batch.Samples.Select(sample => sample.Image.Path)]);
+    }
+
+    /// <summary>Pictures from latents that stay as they are but for noise: their divergence is no matter.</summary>
+    private Reconstruction Decode(Tensor pixels)
+    {
+        using var scope = NewDisposeScope();
+        var given = Encode(pixels);
+        return new Reconstruction(family.DecodeLatents(given).MoveToOuterDisposeScope(), zeros(given.size(0)).MoveToOuterDisposeScope());
+    }
+
+    private Tensor Encode(Tensor pixels)
+    {
+        using var quiet = no_grad();
+        var exact = family.EncodeImages(pixels, streams["noise"]);   // (B, C, h, w), scaled
+        if (latents is null) return exact;
+        var deviations = tensor(latents.Deviations.Select(deviation => (float)(options.LatentNoise * deviation)).ToArray()).view(1, -1, 1, 1);
+        return exact.Plus(randn(exact.shape, generator: streams["noise"]) * deviations);
     }
 }

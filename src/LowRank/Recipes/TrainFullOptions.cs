@@ -126,6 +126,7 @@ public sealed record TrainFullOptions : IRunOptions
     private IEnumerable<string> OfAutoencoder()
     {
         const string Why = "with full.parts = [\"vae\"]";
+        if (Vae is { DecoderOnly: true } && Full.Init == WeightStart.Random) yield return "vae.decoder_only: true; needs an encoder that has learned: not with full.init = \"random\"";
         foreach (var problem in WithoutDenoiser(Why, "; the loss of an autoencoder is in [vae]")) yield return problem;
         if (Training.Precision != Precision.Fp32) yield return $"training.precision: bf16; not {Why}: autoencoders are always computed in 32 bits";
         if (Training.ClipSkip != 1) yield return Invariant($"training.clip_skip: {Training.ClipSkip}; does nothing {Why}");

@@ -47,7 +47,7 @@ internal static class WholeParts
     {
         var (full, training) = (options.Full, options.Training);
         var rates = training.ParameterRates with { Parts = full.Encoders.ToDictionary(part => part, _ => new ParameterGroup(full.TextEncoderLearningRate ?? training.LearningRate)) };
-        var trained = new TrainedModules([.. full.Parts.Select(part => (part, family.Component(part))), .. beside], rates);
+        var trained = new TrainedModules([.. Modules(options, family), .. beside], rates);
         foreach (var encoder in full.Encoders)
         {
             trained.LeaveUnreached(encoder, () =>
@@ -59,6 +59,11 @@ internal static class WholeParts
         return trained;
     }
 
+    /// <summary>What learns, by name: the parts, or of an autoencoder what lies behind its latents.</summary>
+    private static IEnumerable<(string Name, nn.Module Module)> Modules(TrainFullOptions options, IDiffusionFamily family) => options.Vae is not { DecoderOnly: true }
+        ? options.Full.Parts.Select(part => (part, family.Component(part)))
+        : family.Component(FullOptions.Autoencoder).named_children().Where(child => child.name is "post_quant_conv" or "decoder").Select(child => ($"{FullOptions.Autoencoder}.{child.name}", child.module));
+
     /// <summary>The update rule; for 16-bit weights one that rounds by chance, from a stream of its own.</summary>
     public static IOptimizer Optimizer(TrainFullOptions options, TrainedModules trained, RandomStreams streams)
     {
@@ -69,7 +74,7 @@ internal static class WholeParts
 
     /// <summary>How much is trained and written.</summary>
     public static TrainedSize SizeOf(TrainFullOptions options, IDiffusionFamily family, TrainedModules trained) =>
-        new(options.Full.Parts.Sum(part => family.Component(part).modules().Count(module => module.parameters(recurse: false).Any())), trained.Values.numel(), options.Save.Precision, [.. options.Full.Encoders])
+        new(Modules(options, family).Sum(part => part.Module.modules().Count(module => module.parameters(recurse: false).Any())), trained.Values.numel(), options.Save.Precision, [.. options.Full.Encoders])
         {
             Written = family.ParameterCount,
             Large = trained.Parameters.Segments.Where(segment => segment.Length >= AdamW8bit.SmallestQuantized).Sum(segment => segment.Length),

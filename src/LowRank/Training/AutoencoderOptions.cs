@@ -38,7 +38,16 @@ public sealed record AutoencoderOptions
     /// </summary>
     public bool Standardize { get; init; }
 
-    internal ReconstructionLoss MakeLoss() => new() { L1 = L1, Mse = Mse, Edges = Edges, Kl = Kl };
+    /// <summary>Only the decoder learns: the latents of pictures stay bit for bit, and a denoiser that was trained with them still fits.</summary>
+    public bool DecoderOnly { get; init; }
+
+    /// <summary>
+    /// With <see cref="DecoderOnly"/>: noise that is added to the latents before they are decoded, as a part of their standard deviation; 0.05 to 0.1 is usual, 0 is off.
+    /// Latents that a denoiser draws are never as exact as encoded ones.
+    /// </summary>
+    public double LatentNoise { get; init; }
+
+    internal ReconstructionLoss MakeLoss() => new() { L1 = L1, Mse = Mse, Edges = Edges, Kl = DecoderOnly ? 0 : Kl };
 
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate()
@@ -55,6 +64,10 @@ public sealed record AutoencoderOptions
         Check(GammaMax is > 0 and < double.PositiveInfinity && GammaMax >= GammaMin, $"gamma_max: {GammaMax}; must be {GammaMin} (gamma_min) or more");
         Check(Gamma > 0 || (GammaMin, GammaMax) == (usual.GammaMin, usual.GammaMax), $"gamma_min, gamma_max: do nothing with gamma = 0");
         Check(Roll >= 0, $"roll: {Roll}; must be 0 (off) or more");
+        Check(LatentNoise is >= 0 and < double.PositiveInfinity, $"latent_noise: {LatentNoise}; must be 0 (off) or more");
+        Check(LatentNoise == 0 || DecoderOnly, $"latent_noise: {LatentNoise}; needs decoder_only = true: an encoder that learns would only make its latents larger than the noise");
+        Check(!DecoderOnly || Kl == usual.Kl, $"kl: {Kl}; does nothing with decoder_only = true: the latents stay as they are");
+        Check(!DecoderOnly || !Standardize, $"standardize: true; not with decoder_only = true: the latents stay as they are");
         return problems;
     }
 }

@@ -70,8 +70,8 @@ public class InceptionFeaturesTests
     [Fact]
     public void A_name_of_nothing_is_told_of()
     {
-        var error = Assert.Throws<OptionsException>(() => FeatureNetworks.Open("incepton"));
-        Assert.Equal("no such network of features: incepton; expected the weights file of InceptionV3 (pt_inception-2015-12-05-6726825d.pth, or the same as .safetensors), or the folder of a CLIP model", error.Message);
+        var error = Assert.Throws<OptionsException>(() => FeatureNetworks.Open("icon"));
+        Assert.Equal("no such network of features: icon (did you mean \"icons\"?); expected icons, which is embedded, the weights file of InceptionV3 (pt_inception-2015-12-05-6726825d.pth, or the same as .safetensors), or the folder of a CLIP model", error.Message);
     }
 
     [Fact]

@@ -225,6 +225,8 @@ public sealed class OptionEffectTests : IDisposable
         ("vae.gamma_max", "3", [Vae, Shown, "vae.gamma=1"]),
         ("vae.roll", "9", [Vae, Shown]),
         ("vae.standardize", "true", [Vae, Shown]),
+        ("vae.decoder_only", "true", [Vae, Shown]),
+        ("vae.latent_noise", "0.5", [Vae, Shown, "vae.decoder_only=true"]),
         ("save.intermediate", "true", []),
         ("embeddings.format", "\"diffusers\"", []),
         ("embeddings.precision", "\"fp16\"", []),

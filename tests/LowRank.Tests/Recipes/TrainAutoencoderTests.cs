@@ -43,6 +43,30 @@ public sealed class TrainAutoencoderTests : IDisposable
         Assert.All(TrainFullTests.Weights(result.Adapter, "vae").Where(tensor => !tensor.Key.EndsWith("to_k.bias", StringComparison.Ordinal)), tensor => Assert.NotEqual(before[tensor.Key], tensor.Value));
     }
 
+    [Theory, InlineData(0), InlineData(0.1)]
+    public void Where_only_the_decoder_learns_latents_stay_bit_for_bit(double noise)
+    {
+        var (before, after) = (TrainFullTests.Weights(TinyRun.Model, "vae"), TrainFullTests.Weights(Train(With("run") with { Vae = new AutoencoderOptions { DecoderOnly = true, LatentNoise = noise } }).Adapter, "vae"));
+        static bool Behind(string key) => key.StartsWith("decoder.", StringComparison.Ordinal) || key.StartsWith("post_quant_conv.", StringComparison.Ordinal);
+        Assert.All(before.Where(tensor => !Behind(tensor.Key)), tensor => Assert.Equal(tensor.Value, after[tensor.Key]));
+        Assert.All(after.Where(tensor => Behind(tensor.Key) && !tensor.Key.EndsWith("to_k.bias", StringComparison.Ordinal)), tensor => Assert.NotEqual(before[tensor.Key], tensor.Value));
+    }
+
+    /// <summary>Noise of several times the latents' own spread leaves nothing of the picture to decode; a little leaves nearly all.</summary>
+    [Fact]
+    public void Noise_on_the_latents_is_measured_by_their_spread()
+    {
+        double First(double noise)
+        {
+            var loss = double.NaN;
+            var options = With($"run-{noise}") with { Model = "icons-64", Data = [new DataSetOptions { Folder = Path.Combine(Repository.Root, "examples", "tango", "pictures") }], Vae = new AutoencoderOptions { DecoderOnly = true, LatentNoise = noise } };
+            Train(options with { Training = options.Training with { Steps = 1, BatchSize = 2 } }, listen: item => { if (item is StepFinished step) loss = step.Loss; });
+            return loss;
+        }
+        var (none, little, much) = (First(0), First(0.05), First(5));
+        Assert.True(none < little && little < 1.5 * none && much > 4 * none, $"{none} {little} {much}");
+    }
+
     /// <summary>The same weights, written with and without; for a model with the convolutions around the latents, and one without.</summary>
     [Theory, InlineData(true), InlineData(false)]
     public void Standard_latents_have_mean_0_and_deviation_1_and_bring_back_the_same_pictures(bool convolutions)
@@ -63,8 +87,8 @@ public sealed class TrainAutoencoderTests : IDisposable
         Assert.True((before.std([1]) - 1).abs().min().item<float>() > 0.01, "the latents were standard before");
     }
 
-    [Fact]
-    public void A_resumed_run_has_the_bytes_of_an_uninterrupted_one()
+    [Theory, InlineData(false), InlineData(true)]
+    public void A_resumed_run_has_the_bytes_of_an_uninterrupted_one(bool decoderOnly)
     {
         TrainFullOptions Options(string name)
         {
@@ -72,7 +96,7 @@ public sealed class TrainAutoencoderTests : IDisposable
             return options with
             {
                 Data = [options.Data[0] with { Flip = true, Crop = CropMode.Random }],
-                Vae = new AutoencoderOptions { L1 = 1, Edges = 0.5, PermuteChannels = 0.5, Gamma = 0.5, Roll = 3, Standardize = true },
+                Vae = new AutoencoderOptions { L1 = 1, Edges = 0.5, PermuteChannels = 0.5, Gamma = 0.5, Roll = 3, Standardize = !decoderOnly, DecoderOnly = decoderOnly, LatentNoise = decoderOnly ? 0.1 : 0 },
                 Training = options.Training with { Accumulation = 2, EmaDecay = 0.9, SaveEvery = 0 },
                 Preview = new PreviewOptions { Captions = 2, Every = 1 },
             };
@@ -142,6 +166,22 @@ public sealed class TrainAutoencoderTests : IDisposable
             vae.gamma_min, gamma_max  do nothing with gamma = 0
             vae.roll                  -1; must be 0 (off) or more
             """, options with { Vae = new AutoencoderOptions { L1 = -1, Mse = 0, PermuteChannels = 2, GammaMax = 0.1, Roll = -1 } });
+    }
+
+    [Fact]
+    public void What_does_not_go_with_a_fixed_encoder_is_refused()
+    {
+        var options = With("run");
+        Refused(
+            """
+            3 problems in the options
+
+            vae.kl            0.1; does nothing with decoder_only = true: the latents stay as they are
+            vae.standardize   true; not with decoder_only = true: the latents stay as they are
+            vae.decoder_only  true; needs an encoder that has learned: not with full.init = "random"
+            """, options with { Vae = new AutoencoderOptions { DecoderOnly = true, Kl = 0.1, Standardize = true }, Full = options.Full with { Init = WeightStart.Random } });
+        Refused("1 problem in the options\n\nvae.latent_noise  0.1; needs decoder_only = true: an encoder that learns would only make its latents larger than the noise", options with { Vae = new AutoencoderOptions { LatentNoise = 0.1 } });
+        Refused("1 problem in the options\n\nvae.latent_noise  -1; must be 0 (off) or more", options with { Vae = new AutoencoderOptions { LatentNoise = -1, DecoderOnly = true } });
     }
 
     private static void Refused(string message, TrainFullOptions options) => Assert.Equal(message, Assert.Throws<OptionsException>(() => Train(options)).Message);
