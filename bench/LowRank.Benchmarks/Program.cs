@@ -9,6 +9,7 @@ var benchmarks = new Dictionary<string, Action<Report>>
     ["attention"] = AttentionBenchmark.Run,
     ["files"] = FilesBenchmark.Run,
     ["hooks"] = HooksBenchmark.Run,
+    ["icons-step"] = IconsStepBenchmark.Run,
     ["kinds"] = KindsBenchmark.Run,
     ["measures"] = MeasuresBenchmark.Run,
     ["optimizer"] = OptimizerBenchmark.Run,
