@@ -9,10 +9,11 @@ public sealed class CommandLineTests : IDisposable
     public void Dispose() => shell.Dispose();
 
     [Theory]
-    [InlineData("", "prepare", "recipes", "train", "generate", "inspect", "env")]
+    [InlineData("", "prepare", "recipes", "train", "generate", "inspect", "verify-model", "env")]
     [InlineData("train", "RECIPE", "--set", "--output", "--resume", "--dry-run")]
     [InlineData("generate", "--model", "--adapter", "--prompt", "--negative-prompt", "--sampler", "--steps", "--guidance", "--seed", "--count", "--width", "--height", "--image", "--noise-strength", "--mask", "--output")]
     [InlineData("inspect", "FILE", "--json")]
+    [InlineData("verify-model", "FOLDER")]
     public void Help_names_what_a_command_takes(string command, params string[] words)
     {
         Assert.Equal(0, shell.Lora([.. command.Split(' ', StringSplitOptions.RemoveEmptyEntries), "--help"]));
@@ -48,6 +49,19 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal(0, shell.Lora("inspect", adapter, "--json"));
         using var json = JsonDocument.Parse(shell.Output);
         Assert.Equal(JsonValueKind.Array, json.RootElement.ValueKind);
+    }
+
+    [Fact]
+    public void Verify_model_exits_with_0_for_a_whole_model_and_with_3_for_one_with_trouble()
+    {
+        Assert.Equal(0, shell.Lora("verify-model", "icons-64"));
+        foreach (var word in (string[])["Stable Diffusion 1", "UNet2DConditionModel", "CLIPTokenizer", "finite", "verdict   whole"]) Assert.Contains(word, shell.Output, StringComparison.Ordinal);
+
+        var folder = shell.Path("broken");
+        Directory.CreateDirectory(folder);
+        File.WriteAllText(Path.Combine(folder, "model_index.json"), """{ "_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"] }""");
+        Assert.Equal(CommandLine.BadInput, shell.Lora("verify-model", folder));
+        Assert.Contains("trouble   unet: the folder unet is missing", shell.Output, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -55,6 +55,12 @@ internal sealed class DiffusersFolder
         return new DiffusersFolder(path, HubJson.ReadHub<Dictionary<string, JsonElement>>(file), widen) { Words = words };
     }
 
+    /// <summary>Parts that the index names, with their classes, whether they are there or not.</summary>
+    public IEnumerable<(string Name, string Class)> Named => index.Where(item => item.Value.ValueKind == JsonValueKind.Array && !IsNone(item.Value))
+        .Select(item => (item.Key, Class: item.Value.EnumerateArray().LastOrDefault()))
+        .Where(item => item.Class.ValueKind == JsonValueKind.String && item.Key == System.IO.Path.GetFileName(item.Key) && item.Key is not ("" or "." or ".."))
+        .Select(item => (item.Key, item.Class.GetString()!));
+
     /// <summary>Parts that the index names and whose folders are there.</summary>
     public IEnumerable<string> PartNames => index.Where(item => item.Value.ValueKind == JsonValueKind.Array && !IsNone(item.Value)).Select(item => item.Key)
         .Where(name => name == System.IO.Path.GetFileName(name) && name is not ("" or "." or "..") && Directory.Exists(System.IO.Path.Combine(Path, name)));

@@ -64,7 +64,16 @@ internal sealed class Checkpoint : IDisposable
     /// <param name="type">Element type of floating-point weights; others keep the module's type.</param>
     /// <param name="device">Where to; none: the CPU.</param>
     /// <exception cref="CheckpointException">Keys are missing, unexpected or mis-shaped: the first ten of each and their count. Shapes are never broadcast.</exception>
-    public void LoadInto(nn.Module module, Func<string, string?>? rename = null, ScalarType type = ScalarType.Float32, Device? device = null)
+    public void LoadInto(nn.Module module, Func<string, string?>? rename = null, ScalarType type = ScalarType.Float32, Device? device = null) =>
+        LoadInto(module, Sources(rename), type, device);
+
+    /// <summary>Checks that a module would get all its weights, and that none is left over. Loads nothing.</summary>
+    /// <param name="module">As for <see cref="LoadInto(nn.Module, Func{string, string?}?, ScalarType, Device?)"/>.</param>
+    /// <param name="rename">As there.</param>
+    /// <exception cref="CheckpointException">As there.</exception>
+    public void RequireFit(nn.Module module, Func<string, string?> rename) => ModuleWeights.RequireFit(module, Sources(rename), Path);
+
+    private List<WeightSource> Sources(Func<string, string?>? rename)
     {
         var sources = new List<WeightSource>();
         foreach (var (name, file) in files)
@@ -72,7 +81,7 @@ internal sealed class Checkpoint : IDisposable
             if ((rename is null ? name : rename(name)) is not { } key) continue;
             sources.Add(new WeightSource(key, name, file.Tensors[name].Shape, () => file.Map(name)));
         }
-        LoadInto(module, sources, type, device);
+        return sources;
     }
 
     /// <summary>

@@ -59,6 +59,10 @@ internal static class ModuleWeights
         }
     }
 
+    /// <summary>Checks that sources and module fit one to one.</summary>
+    /// <exception cref="CheckpointException">What is missing, unexpected or mis-shaped: the first ten of each.</exception>
+    public static void RequireFit(nn.Module module, IReadOnlyList<WeightSource> sources, string path) => Check(Slots(module), sources, path);
+
     private static Dictionary<string, Slot> Slots(nn.Module module)
     {
         var slots = new Dictionary<string, Slot>();

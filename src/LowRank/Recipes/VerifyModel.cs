@@ -1,0 +1,67 @@
+using LowRank.Diffusion;
+using LowRank.Families;
+using LowRank.Foundation;
+using static System.FormattableString;
+using static TorchSharp.torch;
+
+namespace LowRank.Recipes;
+
+/// <summary>
+/// Proves that a model's folder is whole and will load elsewhere: parts, classes and configurations, every weight by name and shape, every number,
+/// what the parts must agree in, and one step of drawing.
+/// </summary>
+public static class VerifyModel
+{
+    private const int TrialSide = 16;
+    private const float TrialTimestep = 500;
+
+    /// <summary>Looks at everything; what is wrong is in the report. Reads all weights, and holds the model in memory in float32 for the trial.</summary>
+    /// <param name="model">A folder in the diffusers layout, or <c>icons-64</c>, the embedded base.</param>
+    /// <exception cref="CheckpointException">There is no such folder, or no index in it.</exception>
+    public static ModelReport Run(string model)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(model);
+        var folder = FamilyDetector.Find(model);
+        var parts = ModelCheck.Parts(folder);
+        var trouble = parts.SelectMany(part => part.Trouble.Select(problem => $"{part.Name}: {problem}")).ToList();
+        var (description, trial) = ((string?)null, (string?)null);
+        try
+        {
+            using var family = FamilyDetector.Open(folder);
+            description = family.Description;
+            trouble.AddRange(ModelCheck.TokenTrouble(family));
+            if (trouble.Count == 0) trial = Draw(family, trouble);
+        }
+        // what a part said by itself already is not said twice
+        catch (LowRankException problem) when (parts.Any(part => part.Trouble.Any(said => problem.Message.Contains(said, StringComparison.Ordinal))))
+        {
+        }
+        catch (LowRankException problem)
+        {
+            trouble.Add(problem.Message);
+        }
+        return new ModelReport { Folder = folder, Description = description, Parts = parts, Trial = trial, Trouble = trouble };
+    }
+
+    /// <summary>One prediction at a small size, and the picture that it says.</summary>
+    private static string? Draw(IDiffusionFamily family, List<string> trouble)
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        using var generator = new Generator(1);
+        var side = Math.Min(TrialSide, family.DefaultSize / family.LatentFactor);
+        var size = side * family.LatentFactor;
+        var input = randn([1, family.DenoiserChannels, side, side], ScalarType.Float32, generator: generator);
+        var prompt = family.WithSizes(family.EncodePrompts(["a red heart"]), [new SizeCondition(size, size, 0, 0, size, size)]);
+        var output = family.Predict(input, tensor([TrialTimestep]), prompt).to(ScalarType.Float32);
+        var bar = family.Schedule.AlphasCumprod[(int)TrialTimestep];
+        var sample = Predictions.ToSample(family.PredictionType, input.narrow(1, 0, family.LatentChannels), output, Math.Sqrt(bar), Math.Sqrt(1 - bar));
+        var pixels = family.DecodeLatents(sample);
+        var (predicted, drawn) = (IsFinite(output), IsFinite(pixels));
+        if (!predicted) trouble.Add("the denoiser predicts numbers that are not finite from noise; the weights are too large, or belong to another configuration");
+        else if (!drawn) trouble.Add("the autoencoder decodes the prediction to numbers that are not finite; the weights are too large, or belong to another configuration");
+        return predicted && drawn ? Invariant($"one step at {size} px and its picture are finite: pixels from {pixels.min().item<float>():F2} to {pixels.max().item<float>():F2}") : null;
+    }
+
+    private static bool IsFinite(Tensor values) => values.isfinite().all().item<bool>();
+}
