@@ -11,6 +11,7 @@ var benchmarks = new Dictionary<string, Action<Report>>
     ["hooks"] = HooksBenchmark.Run,
     ["icons-step"] = IconsStepBenchmark.Run,
     ["kinds"] = KindsBenchmark.Run,
+    ["measures"] = MeasuresBenchmark.Run,
     ["optimizer"] = OptimizerBenchmark.Run,
     ["pictures"] = PicturesBenchmark.Run,
     ["step-bf16"] = report => StepBenchmark.Run(report, ScalarType.BFloat16),

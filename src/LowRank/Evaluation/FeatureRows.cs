@@ -7,8 +7,8 @@ namespace LowRank.Evaluation;
 /// <summary>What several measures do with features: float64, unit length, blocks of rows. Results belong to the caller.</summary>
 internal static class FeatureRows
 {
-    /// <summary>So many rows of a matrix of all pairs are held at once: 80 MB in float64 for 10,000 columns.</summary>
-    public const int AtOnce = 1024;
+    /// <summary>So many rows of a matrix of all pairs are held at once: 40 MB in float64 for 10,000 columns.</summary>
+    public const int AtOnce = 512;
 
     /// <summary>Every row brought to length 1.</summary>
     /// <param name="features">[n, d] of a float type.</param>
@@ -34,6 +34,13 @@ internal static class FeatureRows
         }
     }
 
+    /// <summary>|x|² of every row, (n) float64, without a second matrix of the features' size.</summary>
+    public static Tensor SquaredLengths(Tensor x)
+    {
+        using var scope = NewDisposeScope();
+        return x.unsqueeze(1).matmul(x.unsqueeze(2)).reshape(x.size(0)).MoveToOuterDisposeScope();
+    }
+
     /// <summary>Squared distances by |x|² + |y|² - 2xy: off by rounding, up to 1e-11 of |x|² + |y|², so copies are not at 0 exactly but never below it.</summary>
     /// <param name="x">(m, d) float64.</param>
     /// <param name="y">(n, d) float64.</param>
@@ -41,7 +48,7 @@ internal static class FeatureRows
     public static Tensor SquaredDistances(Tensor x, Tensor y)
     {
         using var scope = NewDisposeScope();
-        var lengths = x.Squared().sum(1, keepdim: true).Plus(y.Squared().sum(1));   // (m, n)
+        var lengths = SquaredLengths(x).unsqueeze(1).Plus(SquaredLengths(y));   // (m, n)
         return lengths.sub_(x.matmul(y.transpose(0, 1)).MultiplyInPlace(2)).AtLeastInPlace(0).MoveToOuterDisposeScope();
     }
 }

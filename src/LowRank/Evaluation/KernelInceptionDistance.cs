@@ -116,5 +116,6 @@ internal static class KernelInceptionDistance
         return Kernel((x * y).sum(1), x.size(1)).sum().item<double>();
     }
 
-    private static Tensor Kernel(Tensor products, long dimension) => products.Over(dimension).Plus(1).Power(3);
+    /// <summary>Writes over the products: they are the largest thing in memory.</summary>
+    private static Tensor Kernel(Tensor products, long dimension) => products.DivideInPlace(dimension).AddInPlace(1).PowerInPlace(3);
 }

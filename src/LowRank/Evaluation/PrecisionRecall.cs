@@ -42,7 +42,7 @@ internal static class PrecisionRecall
         if (neighbours >= Math.Min(m, n)) throw new ArgumentException(Invariant($"a feature of {m} real and {n} generated ones cannot have {neighbours} neighbours in its own set"), nameof(neighbours));
         var (x, y) = (real.to(ScalarType.Float64), generated.to(ScalarType.Float64));
         var sign = edgeInside ? 1 : -1;
-        var (xLengths, yLengths) = (x.Squared().sum(1), y.Squared().sum(1));
+        var (xLengths, yLengths) = (FeatureRows.SquaredLengths(x), FeatureRows.SquaredLengths(y));
         var (realBalls, generatedBalls) = (Radii(x, neighbours), Radii(y, neighbours));
         var holders = zeros(n, ScalarType.Int64);   // real balls around each generated feature
         var (found, covered) = (0L, 0L);
