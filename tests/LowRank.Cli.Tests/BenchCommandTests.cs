@@ -36,7 +36,7 @@ public sealed class BenchCommandTests : IDisposable
     public void The_experiment_by_processes_of_its_own()
     {
         Directory.CreateDirectory(shell.Path("set"));
-        foreach (var file in Directory.GetFiles(Path.Combine(Repository.Root, "examples", "kid", "pictures")).Order(StringComparer.Ordinal).Take(12)) File.Copy(file, shell.Path("set", Path.GetFileName(file)));
+        foreach (var file in Directory.GetFiles(Path.Combine(Repository.Root, "examples", "kid", "pictures", "others")).Order(StringComparer.Ordinal).Take(12)) File.Copy(file, shell.Path("set", Path.GetFileName(file)));
         var recipe = shell.Write("kid.toml", $$"""
             model = "{{Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines", "sd1").Replace('\\', '/')}}"
             output = "{{shell.Path("kid").Replace('\\', '/')}}"
