@@ -41,16 +41,8 @@ internal static class IconsStepBenchmark
         var runs = new Dictionary<string, Action>
         {
             ["full fine-tuning, a step"] = () => full.Step(_ => Loss(tuned, noisy)),
-            ["the frozen UNet, forward"] = () =>
-            {
-                using var inner = NewDisposeScope();
-                Loss(frozen, noisy);
-            },
-            ["the frozen UNet, forward and backward to its input"] = () =>
-            {
-                using var inner = NewDisposeScope();
-                Loss(frozen, wanting).Loss.backward();
-            },
+            ["the frozen UNet, forward"] = () => Scoped(() => Loss(frozen, noisy)),
+            ["the frozen UNet, forward and backward to its input"] = () => Scoped(() => Loss(frozen, wanting).Loss.backward()),
         };
         var ends = new List<IDisposable>();
         var adapters = new Dictionary<string, AdapterSet>();   // what is attached before a run, outside of its time
@@ -93,5 +85,11 @@ internal static class IconsStepBenchmark
             var loss = nn.functional.mse_loss(family.Predict(input, timesteps, text), target);
             return new MicroBatchLoss(loss.MoveToOuterDisposeScope(), [0], ["noise"]);
         }
+    }
+
+    private static void Scoped(Action run)
+    {
+        using var inner = NewDisposeScope();
+        run();
     }
 }

@@ -130,6 +130,7 @@ internal static class RunEstimate
             MemoryBytes = Environment.WorkingSet + (long)(forward.Outputs * (training.GradientCheckpointing ? KeptWhenRecomputed : KeptPerOutput)) + LearningBytes(training, trained) + weights / 100,
             SecondsPerStep = forward.Seconds * (StepPerForward + (trained.Whole ? WeightsPerForward : 0) + (training.GradientCheckpointing ? RecomputedForward : 0)) * training.Accumulation,
             Output = options.Output,
+            SecondsPerForward = forward.Seconds,
             PriorsToDraw = toDraw,
             SecondsToDraw = options.Prior is { } prior ? toDraw * prior.Steps * (prior.Guidance == 1 ? 1 : 2) * forward.Seconds / training.BatchSize : 0,
         };

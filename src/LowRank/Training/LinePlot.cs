@@ -8,7 +8,11 @@ namespace LowRank.Training;
 /// <param name="Name">For the legend.</param>
 /// <param name="Values">One for each place; values that are no number are left out.</param>
 /// <param name="Faint">Drawn behind, thin and pale.</param>
-internal sealed record PlotLine(string Name, double[] Values, bool Faint = false);
+internal sealed record PlotLine(string Name, double[] Values, bool Faint = false)
+{
+    /// <summary>Lowest and highest of what each value is the mean of, drawn as a bar; null for none.</summary>
+    public (double[] Low, double[] High)? Spread { get; init; }
+}
 
 /// <summary>Line plots as SVG, for pages: sharp at any size, readable on light and dark paper (the page's CSS sets the colours).</summary>
 internal static class LinePlot
@@ -22,7 +26,7 @@ internal static class LinePlot
     /// <param name="axis">What the places are.</param>
     public static string Svg(string title, double[] at, IReadOnlyList<PlotLine> lines, string axis = "step")
     {
-        var values = lines.SelectMany(line => line.Values).Where(double.IsFinite).DefaultIfEmpty(0).ToList();
+        var values = lines.SelectMany(line => line.Spread is { } spread ? [.. line.Values, .. spread.Low, .. spread.High] : line.Values).Where(double.IsFinite).DefaultIfEmpty(0).ToList();
         var (low, high) = Spread(values.Min(), values.Max());
         double X(double place) => Left + (place - at[0]) / (at[^1] - at[0]) * (Width - Left - Right);
         double Y(double value) => Top + (high - value) / (high - low) * (Height - Top - Bottom);
@@ -37,7 +41,7 @@ internal static class LinePlot
         foreach (var place in Ticks(at[0], at[^1], 8)) svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{X(place):0.0}\" y=\"{Height - Bottom + 15}\" text-anchor=\"middle\">{Short(place)}</text>");
         svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{Width - Right}\" y=\"{Height - 6}\" text-anchor=\"end\">{WebUtility.HtmlEncode(axis)}</text>");
         var plain = lines.Where(line => !line.Faint).ToList();
-        foreach (var line in lines.OrderByDescending(line => line.Faint)) svg.Append(Path(line, ColourOf(line), at, X, Y));
+        foreach (var line in lines.OrderByDescending(line => line.Faint)) svg.Append(Path(line, ColourOf(line), at, X, Y)).Append(Bars(line, ColourOf(line), at, X, Y));
         svg.Append("</svg>");
         if (lines.Count > 1) svg.Append(CultureInfo.InvariantCulture, $"<figcaption class=\"legend\">{string.Concat(lines.Select(line => $"<span style=\"--own:{ColourOf(line)}\">{WebUtility.HtmlEncode(line.Name)}</span>"))}</figcaption>");
         return svg.Append("</figure>").ToString();
@@ -55,6 +59,15 @@ internal static class LinePlot
         var dots = points.Count > FewPoints || line.Faint ? "" : $"<path d=\"{string.Concat(points.Select(point => $"M{point}h0"))}\" stroke=\"{colour}\" stroke-width=\"5\" stroke-linecap=\"round\"/>";
         return string.Create(CultureInfo.InvariantCulture,
             $"<path d=\"M{string.Join('L', points)}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{(line.Faint ? 0.8 : 1.8)}\"><title>{WebUtility.HtmlEncode(line.Name)}</title></path>{dots}");
+    }
+
+    /// <summary>From lowest to highest at each place.</summary>
+    private static string Bars(PlotLine line, string colour, double[] at, Func<double, double> x, Func<double, double> y)
+    {
+        if (line.Spread is not { } spread) return "";
+        var bars = Enumerable.Range(0, at.Length).Where(place => double.IsFinite(spread.Low[place]) && double.IsFinite(spread.High[place]))
+            .Select(place => string.Create(CultureInfo.InvariantCulture, $"M{x(at[place]):0.0} {y(spread.Low[place]):0.0}V{y(spread.High[place]):0.0}"));
+        return $"<path d=\"{string.Concat(bars)}\" stroke=\"{colour}\" stroke-width=\"1.2\" opacity=\"0.6\"/>";
     }
 
     /// <summary>Round numbers within a range: 1, 2 or 5 times a power of ten apart.</summary>

@@ -45,6 +45,10 @@ public sealed class TrainingPlan
     /// <summary>Seconds an update, from one forward pass on this machine.</summary>
     public required double SecondsPerStep { get; init; }
 
+    /// <summary>Seconds of one forward pass of a batch on this machine, from which the estimates come; 0 in plans that were read back.</summary>
+    [JsonIgnore]
+    internal double SecondsPerForward { get; init; }
+
     /// <summary>Prior pictures that the base has to draw first.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public int PriorsToDraw { get; init; }

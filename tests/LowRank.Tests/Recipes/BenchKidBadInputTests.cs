@@ -1,0 +1,170 @@
+using LowRank.Evaluation;
+using LowRank.Foundation;
+using LowRank.Recipes;
+
+namespace LowRank.Tests.Recipes;
+
+/// <summary>What the experiment refuses, before it makes anything, with the whole message.</summary>
+public sealed class BenchKidBadInputTests : IDisposable
+{
+    private readonly TinyBench bench = new();
+
+    public void Dispose() => bench.Dispose();
+
+    /// <summary>One training with one rate, nothing else.</summary>
+    private BenchKidOptions Small => bench.Options with
+    {
+        Arms = ["lora-1"],
+        Seeds = [3],
+        MeasureAt = [],
+        LearningRates = new BenchKidRates { Lora = [1e-2] },
+        Timing = new BenchKidTiming { Rounds = 0 },
+        Training = bench.Options.Training with { Steps = 1 },
+    };
+
+    [Fact]
+    public void Every_problem_of_the_options_is_told_at_once() => Refuses<OptionsException>(
+        """
+        9 problems in the options
+
+        folds                   1; must be 2 to 10
+        seeds                   1, 1; must be one or more, each once
+        measure_at              4; must be 1 up to, not including, the 4 steps, whose end is always measured
+        arms[0]                 lora-0; must be full, textual-inversion, or lora- with a rank, such as lora-4
+        arms[1]                 loha-4; must be full, textual-inversion, or lora- with a rank, such as lora-4
+        learning_rates.lora     0.1, 0.1; must be one or more numbers above 0, each once
+        draw.per_caption        0; must be 1 or more
+        timing.steps            5; must be 6 or more, since the first 5 do not count
+        training.learning_rate  0.5; does nothing here: [learning_rates] has those to try
+        """,
+        bench.Options with
+        {
+            Folds = 1,
+            Seeds = [1, 1],
+            MeasureAt = [4],
+            Arms = ["lora-0", "loha-4"],
+            LearningRates = new BenchKidRates { Lora = [0.1, 0.1] },
+            Draw = bench.Options.Draw with { PerCaption = 0 },
+            Timing = new BenchKidTiming { Steps = 5 },
+            Training = bench.Options.Training with { LearningRate = 0.5 },
+        });
+
+    [Fact]
+    public void What_a_training_recipe_of_an_arm_would_refuse() => Refuses<OptionsException>(
+        """
+        1 problem in the options
+
+        training.loraplus_lr_ratio  16; does nothing without an adapter
+        """, bench.Options with { Training = bench.Options.Training with { LoraplusLrRatio = 16 } });
+
+    [Fact]
+    public void Fewer_pictures_than_folds_and_KID_need() => Refuses<DatasetException>(
+        $"""
+        8 pictures in {bench.Path("set")} are too few: 5 folds need 10 or more, so that KID has 2 of each to judge by and every 2nd of the others can choose a rate
+          try         more pictures, or smaller folds and validation_every
+        """, bench.Options with { Folds = 5 });
+
+    [Theory, InlineData("empty", false), InlineData("empty", true)]
+    public void An_empty_folder(string name, bool others)
+    {
+        Directory.CreateDirectory(bench.Path(name));
+        Refuses<DatasetException>(
+            $"""
+            no pictures in {bench.Path(name)}
+              looked for  .jpg .jpeg .png .webp .gif .bmp .tif .tiff .avif .svg in it and one level down
+              try         another folder, or put pictures into this one
+            """, others ? bench.Options with { Others = bench.Path(name) } : bench.Options with { Pictures = bench.Path(name) });
+    }
+
+    [Fact]
+    public void A_folder_that_holds_an_experiment_and_one_that_holds_none()
+    {
+        Refuses<OptionsException>(
+            $"""
+            there is no experiment in {bench.Path("kid")}
+              looked for  {bench.Path("kid", "experiment.json")}
+              try         the folder that it was started with, or start a new one without --resume
+            """, Small, resume: true);
+        TinyBench.Run(Small);
+        Refuses<OptionsException>(
+            $"""
+            the output folder already holds an experiment: {bench.Path("kid")}
+              try       to go on with it (--resume), another output folder, or remove the folder
+            """, Small);
+    }
+
+    [Fact]
+    public void Other_options_pictures_or_networks_of_features_when_it_goes_on()
+    {
+        TinyBench.Run(Small);
+        bench.Add("set", "picture-0", 64, seed: 99, "a dog, number 0");
+        var before = System.Text.Json.JsonDocument.Parse(File.ReadAllText(bench.Path("kid", "experiment.json"))).RootElement.GetProperty("options").GetProperty("the pictures and captions themselves").GetString();
+        var options = Small with { Training = Small.Training with { Steps = 2 } };
+        var problem = Assert.Throws<OptionsException>(() => BenchKid.Make(options, null, true, null, _ => new Blocks("other weights"), TestContext.Current.CancellationToken));
+        Assert.Equal(
+            $"""
+            an experiment that goes on keeps its options, and 3 changed:
+              network of features blocks: other weights; the experiment began with means of blocks
+              the pictures and captions themselves: {BenchKidData.Read(options, TestContext.Current.CancellationToken).Fingerprint()}; the experiment began with {before}
+              training.steps: 2; the experiment began with 1
+              try       the old values, or a new experiment in another output folder
+            """, problem.Message, ignoreLineEndingDifferences: true);
+    }
+
+    /// <summary>As it may come of parts from another machine with another file.</summary>
+    [Fact]
+    public void Parts_by_different_networks_of_features_are_not_put_together()
+    {
+        TinyBench.Run(Small);
+        var part = bench.Path("kid", "parts", "judge", "lora-1", "fold-1", "seed-3", "part.json");
+        File.WriteAllText(part, File.ReadAllText(part).Replace("means of blocks", "other weights", StringComparison.Ordinal));
+        Refuses<OptionsException>(
+            """
+            parts of the experiment were measured by different networks of features, whose KIDs cannot be compared
+              base/fold-0: means of blocks
+              judge/lora-1/fold-1/seed-3: other weights
+              try         to remove part.json in the folders of the older ones, and --resume
+            """, Small, resume: true);
+    }
+
+    [Fact]
+    public void Two_networks_of_one_name() => Refuses<OptionsException>(
+        "features: two of them are blocks, and KIDs are told apart by that name; leave one of them out: a, b", Small with { Features = ["a", "b"] });
+
+    [Fact]
+    public void A_weights_file_that_is_none()
+    {
+        File.WriteAllText(bench.Path("weights.safetensors"), "no weights");
+        var problem = Assert.Throws<CheckpointException>(() => BenchKid.Run(Small with { Features = [bench.Path("weights.safetensors")] }, cancellation: TestContext.Current.CancellationToken));
+        Assert.Throws<CheckpointException>(() => { using var network = FeatureNetworks.Open(bench.Path("weights.safetensors")); });
+        Assert.Contains(bench.Path("weights.safetensors"), problem.Message, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(bench.Path("kid")), "something was made before the file was looked at");
+    }
+
+    [Fact]
+    public void A_part_that_does_not_exist_or_waits_for_others()
+    {
+        TinyBench.Run(Small);
+        var options = Small;
+        Assert.Equal("the experiment has no part judge/lora-2/fold-0/seed-3 (did you mean \"judge/lora-1/fold-0/seed-3\"?); its parts are base/fold-0 to judge/lora-1/fold-1/seed-3",
+            Assert.Throws<OptionsException>(() => BenchKid.RunPart(options, "judge/lora-2/fold-0/seed-3", cancellation: TestContext.Current.CancellationToken)).Message);
+        var two = Small with { LearningRates = new BenchKidRates { Lora = [1e-3, 1e-2] } };
+        Assert.Equal("judge/lora-1/fold-0/seed-3 waits for choose/lora-1/fold-0/rate-0.001, which chooses its learning rate and is not made yet\n  try         to make that first, or the whole experiment",
+            Assert.Throws<OptionsException>(() => BenchKidWork.ChosenRate(two, new BenchKidPart(BenchKidPurpose.Judge, "lora-1", 0, 3))).Message);
+    }
+
+    [Fact]
+    public void A_quick_form_that_the_recipe_does_not_have()
+    {
+        var recipe = bench.Path("recipe.toml");
+        File.WriteAllText(recipe, "model = \"icons-64\"\noutput = \"kid\"\npictures = \"set\"\n");
+        Assert.Equal($"quick: {recipe} says nothing of a quick form\n  try         quick = [\"training.steps=100\", \"seeds=[0]\"] in it, or the command without --quick", Assert.Throws<OptionsException>(() => BenchKidOptions.Read(recipe, quick: true)).Message);
+        File.WriteAllText(recipe, "quick = [\"seeds=[7]\"]\n" + File.ReadAllText(recipe));
+        Assert.Equal([7], BenchKidOptions.Read(recipe, quick: true).Seeds);
+        Assert.Equal([8], BenchKidOptions.Read(recipe, ["seeds=[8]"], quick: true).Seeds);
+        Assert.Equal([0, 1, 2], BenchKidOptions.Read(recipe).Seeds);
+    }
+
+    private static void Refuses<T>(string message, BenchKidOptions options, bool resume = false) where T : LowRankException =>
+        Assert.Equal(message, Assert.Throws<T>(() => TinyBench.Run(options, resume)).Message, ignoreLineEndingDifferences: true);
+}
