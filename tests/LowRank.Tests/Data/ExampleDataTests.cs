@@ -9,7 +9,7 @@ public class ExampleDataTests
 {
     [Theory]
     [InlineData("tango", 20)]
-    [InlineData("inpainting", 193)]
+    [InlineData("kid", 213)]
     public void Every_picture_of_the_examples_is_whole_and_captioned(string example, int pictures)
     {
         var options = new DataSetOptions { Folder = Folder(example) };
@@ -18,10 +18,16 @@ public class ExampleDataTests
         Assert.Equal([new BucketReport(new PixelSize(64, 64), pictures)], report.Buckets);
     }
 
-    /// <summary>What docs/methods.md says of the pictures that the inpainting model is tried on.</summary>
+    /// <summary>What docs/methods.md says of the pictures that the inpainting model is tried on: it has learned the others.</summary>
     [Fact]
-    public void The_inpainting_example_has_none_of_the_pictures_of_the_other() =>
-        Assert.Empty(Directory.GetFiles(Folder("tango"), "*.png").Select(File.ReadAllBytes).Select(Convert.ToHexString).Intersect(Directory.GetFiles(Folder("inpainting"), "*.png").Select(File.ReadAllBytes).Select(Convert.ToHexString)));
+    public void The_inpainting_example_has_none_of_the_pictures_of_the_tango_example()
+    {
+        var tried = Drawn(Folder("tango"));
+        Assert.Equal(20, tried.Intersect(Drawn(Path.Combine(Folder("kid"), "twenty"))).Count());
+        Assert.Empty(tried.Intersect(Drawn(Path.Combine(Folder("kid"), "others"))));
+
+        static List<string> Drawn(string folder) => [.. Directory.GetFiles(folder, "*.png").Select(path => Convert.ToHexString(ImageFile.Read(path).Pixels.ToArray()))];
+    }
 
     [Fact]
     public void Every_recipe_of_the_examples_is_read()
@@ -30,6 +36,11 @@ public class ExampleDataTests
         Assert.NotEmpty(recipes);
         foreach (var recipe in recipes)
         {
+            if (recipe == Path.Combine(Repository.Root, "examples", "kid", "recipe.toml"))   // of lora bench kid, not of lora train
+            {
+                Assert.All([false, true], quick => Assert.True(Directory.Exists(BenchKidOptions.Read(recipe, quick: quick).Pictures)));
+                continue;
+            }
             IRunOptions options = TrainingMethods.Of(recipe) switch
             {
                 TrainingMethod.Lora or TrainingMethod.Dreambooth => TrainLoraOptions.Read(recipe),
