@@ -136,7 +136,7 @@ public static class Evaluate
     }
 
     /// <summary>What each generated picture should show; null where nothing says it, or the model reads no texts.</summary>
-    private static IReadOnlyList<string>? CaptionsOf(IReadOnlyList<PictureFile> pictures, IFeatureNetwork clip, Action<string> warn)
+    private static List<string>? CaptionsOf(IReadOnlyList<PictureFile> pictures, IFeatureNetwork clip, Action<string> warn)
     {
         var captions = pictures.Select(picture => (picture.RelativePath, Found: CaptionFile.Find(picture.Path, classWords: ""))).ToList();
         var without = captions.Where(caption => caption.Found.Problem is not null).Select(caption => $"{caption.RelativePath}: {caption.Found.Problem}").ToList();
