@@ -28,6 +28,9 @@ internal sealed class ClipFeatures : ITextFeatureNetwork
     /// <inheritdoc/>
     public int Dimension => pictures.Dimension;
 
+    /// <summary>Tokens of a text, start and end among them.</summary>
+    private int Length => Math.Min(tokenizer.MaximumLength ?? network.Config.MaxPositionEmbeddings, network.Config.MaxPositionEmbeddings);
+
     /// <summary>Opens a model's folder: config.json, weights, tokenizer, and perhaps preprocessor_config.json.</summary>
     /// <param name="folder">As published, such as openai/clip-vit-large-patch14.</param>
     /// <param name="device">Where the networks run.</param>
@@ -64,16 +67,22 @@ internal sealed class ClipFeatures : ITextFeatureNetwork
         if (texts.Count == 0) throw new ArgumentException("no texts", nameof(texts));
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        var length = Math.Min(tokenizer.MaximumLength ?? network.Config.MaxPositionEmbeddings, network.Config.MaxPositionEmbeddings);
         List<Tensor> parts = [];
         foreach (var chunk in texts.Chunk(Batch))
         {
-            var ids = chunk.SelectMany(text => tokenizer.EncodePadded(text, length, out _)).Select(id => (long)id).ToArray();
-            using var states = network.call(tensor(ids, chunk.Length, length).to(device));
+            var ids = chunk.SelectMany(text => tokenizer.EncodePadded(text, Length, out _)).Select(id => (long)id).ToArray();
+            using var states = network.call(tensor(ids, chunk.Length, Length).to(device));
             parts.Add(states.Projected!.to(ScalarType.Float32, CPU, copy: true));
         }
         return cat(parts).MoveToOuterDisposeScope();
     }
+
+    /// <inheritdoc/>
+    public int CountCut(IReadOnlyList<string> texts) => texts.Count(text =>
+    {
+        tokenizer.EncodePadded(text, Length, out var cut);
+        return cut is not null;
+    });
 
     /// <inheritdoc/>
     public void Dispose()

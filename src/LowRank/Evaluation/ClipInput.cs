@@ -52,6 +52,7 @@ internal sealed record ClipInput
                 if (root.TryGetProperty(step, out var flag) && flag.ValueKind == JsonValueKind.False) throw Unsupported(path, $"{step} is false", "true");
             }
             if (root.TryGetProperty("resample", out var filter) && filter.GetInt32() != 3) throw Unsupported(path, $"resample is {filter}", "3 (bicubic)");
+            if (root.TryGetProperty("rescale_factor", out var factor) && Math.Abs(factor.GetDouble() * 255 - 1) > 1e-6) throw Unsupported(path, $"rescale_factor is {factor}", "1/255");
             var shortSide = root.TryGetProperty("size", out var size) ? SideOf(size, "size", path) : 224;
             var input = new ClipInput { ShortSide = shortSide, Crop = root.TryGetProperty("crop_size", out var crop) ? SideOf(crop, "crop_size", path) : 224 };
             if (input.Crop > input.ShortSide) throw Unsupported(path, Invariant($"crop_size is {input.Crop}"), Invariant($"up to {input.ShortSide}, the size"));

@@ -33,4 +33,7 @@ internal interface ITextFeatureNetwork : IFeatureNetwork
     /// <param name="texts">At least one; what is longer than the model's context is cut off.</param>
     /// <returns>(n, <see cref="IFeatureNetwork.Dimension"/>) float32 on the CPU, not of unit length, in the texts' order. The caller owns it.</returns>
     Tensor TextFeatures(IReadOnlyList<string> texts);
+
+    /// <summary>How many texts are longer than the model's context, so that <see cref="TextFeatures"/> cuts them off.</summary>
+    int CountCut(IReadOnlyList<string> texts);
 }

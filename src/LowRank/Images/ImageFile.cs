@@ -107,12 +107,13 @@ internal static class ImageFile
         });
     }
 
-    /// <summary>Writes a PNG (whole file at once; an existing one is replaced).</summary>
+    /// <summary>Writes a PNG that is there whole or not at all; an existing one is replaced.</summary>
     /// <param name="path">Where; the folder exists.</param>
     /// <param name="picture">What.</param>
     /// <param name="texts">Texts by key to keep inside the file, such as <c>parameters</c>.</param>
+    /// <exception cref="CheckpointException">The folder is missing or read-only, the disk is full.</exception>
     public static void WritePng(string path, RgbImage picture, IReadOnlyDictionary<string, string>? texts = null) =>
-        File.WriteAllBytes(path, PngText.Insert(EncodePng(picture), texts ?? new Dictionary<string, string>()));
+        WholeFile.Write(path, PngText.Insert(EncodePng(picture), texts ?? new Dictionary<string, string>()));
 
     /// <summary>The bytes of a PNG without any text.</summary>
     public static byte[] EncodePng(RgbImage picture)

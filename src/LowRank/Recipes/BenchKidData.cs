@@ -20,7 +20,9 @@ internal sealed class BenchKidData
     private const int LeastOfKid = 2;
     private readonly BenchKidOptions options;
 
-    private BenchKidData(BenchKidOptions options, IReadOnlyList<BenchKidPicture> pictures) => (this.options, Pictures) = (options, pictures);
+    private readonly IReadOnlyList<BenchKidPicture> others;
+
+    private BenchKidData(BenchKidOptions options, IReadOnlyList<BenchKidPicture> pictures, IReadOnlyList<BenchKidPicture> others) => (this.options, Pictures, this.others) = (options, pictures, others);
 
     /// <summary>All pictures of the set, in the order of their names.</summary>
     public IReadOnlyList<BenchKidPicture> Pictures { get; }
@@ -31,9 +33,9 @@ internal sealed class BenchKidData
     {
         const int AnySize = 64;   // only names and captions are looked at
         PictureFiles.Find(options.Pictures);   // tells of two pictures with one caption
-        var found = TrainingData.Read([new DataSetOptions { Folder = options.Pictures, Caption = options.Caption }], AnySize, 0, cancellation).Images;
-        if (options.Others is { } others) TrainingData.Read([new DataSetOptions { Folder = others }], AnySize, 0, cancellation);
-        var data = new BenchKidData(options, [.. found.Select(image => new BenchKidPicture(image.Name.Replace('/', '-'), image.Path, image.Caption))]);
+        List<BenchKidPicture> Pictures(DataSetOptions set) => [.. TrainingData.Read([set], AnySize, 0, cancellation).Images.Select(image => new BenchKidPicture(image.Name.Replace('/', '-'), image.Path, image.Caption))];
+        var found = Pictures(new DataSetOptions { Folder = options.Pictures, Caption = options.Caption });
+        var data = new BenchKidData(options, found, options.Others is { } others ? Pictures(new DataSetOptions { Folder = others }) : []);
         var needed = Enumerable.Range(1, int.MaxValue).First(count => count / options.Folds >= LeastOfKid && count - (count + options.Folds - 1) / options.Folds >= options.ValidationEvery);
         if (found.Count >= needed) return data;
         throw new DatasetException(string.Create(CultureInfo.InvariantCulture,
@@ -78,10 +80,15 @@ internal sealed class BenchKidData
     }
 
     /// <summary>Changes with every picture and caption of the set.</summary>
-    public string Fingerprint()
+    public string Fingerprint() => Fingerprint(Pictures);
+
+    /// <summary>The same of the other pictures; null where there are none.</summary>
+    public string? FingerprintOfOthers() => others.Count == 0 ? null : Fingerprint(others);
+
+    private static string Fingerprint(IReadOnlyList<BenchKidPicture> pictures)
     {
         using var hash = System.Security.Cryptography.IncrementalHash.CreateHash(System.Security.Cryptography.HashAlgorithmName.SHA256);
-        foreach (var picture in Pictures)
+        foreach (var picture in pictures)
         {
             hash.AppendData(Encoding.UTF8.GetBytes($"{picture.Name}\0{picture.Caption}\0"));
             hash.AppendData(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(picture.Source)));

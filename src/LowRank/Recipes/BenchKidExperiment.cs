@@ -1,4 +1,5 @@
 using System.Text.Json;
+using LowRank.Families;
 using LowRank.Foundation;
 
 namespace LowRank.Recipes;
@@ -96,6 +97,8 @@ internal sealed class BenchKidExperiment
             else if (table.Length > 0 || !Free.Contains(parts[0])) values[table + parts[0]] = parts[1];
         }
         values["the pictures and captions themselves"] = data.Fingerprint();
+        if (data.FingerprintOfOthers() is { } others) values["the other pictures and captions themselves"] = others;
+        values["the base model itself"] = ModelIdentity.HashOf(FamilyDetector.Find(options.Model), "scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae")[..16];   // the embedded one changes with the program
         return values;
     }
 

@@ -44,7 +44,7 @@ internal static class BenchKidTable
 
     private static string Value(BenchKidPoint point) => point.Trainings == 1 ? Invariant($"{point.Mean:0.0000}") : Invariant($"{point.Mean:0.0000} ({point.Low:0.0000} to {point.High:0.0000})");
 
-    private static string Rates(BenchKidArmSummary arm) => arm.Rates.Count == 0 ? "–" : string.Join(", ", arm.Rates.Distinct().Order().Select(rate => rate.ToString("0.#####", CultureInfo.InvariantCulture))) + (arm.AtEdge ? " *" : "");
+    private static string Rates(BenchKidArmSummary arm) => arm.Rates.Count == 0 ? "–" : string.Join(", ", arm.Rates.Distinct().Order().Select(rate => rate.ToString("0.##########", CultureInfo.InvariantCulture))) + (arm.AtEdge ? " *" : "");
 
     internal static string Numbers(long count) => count < 1_000_000 ? Invariant($"{count:#,0}") : Invariant($"{count / 1e6:0.00} M");
 

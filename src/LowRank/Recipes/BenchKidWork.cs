@@ -44,8 +44,9 @@ internal sealed class BenchKidWork(BenchKidOptions options, BenchKidData data, F
         if (rates.Count == 1) return rates[0];
         var tried = rates.Order().Select(rate => new BenchKidPart(BenchKidPurpose.Choose, part.Arm, part.Fold, options.Seeds[0], rate)).ToList();
         if (tried.Find(other => other.Measured(options) is null) is { } missing) throw new OptionsException($"{part.Name} waits for {missing.Name}, which chooses its learning rate and is not made yet\n  try         to make that first, or the whole experiment");
-        var best = tried.MinBy(other => other.Measured(options) is { Diverged: false } result ? result.Moments[^1].HeldOut : double.PositiveInfinity)!;
-        if (best.Measured(options)!.Diverged) throw new OptionsException($"{part.Arm} diverged with every learning rate that was tried: {string.Join(", ", rates)}\n  try         lower ones in [learning_rates]");
+        double LossOf(BenchKidPart other) => other.Measured(options) is { Diverged: false } result && result.Moments[^1].HeldOut is { } loss && double.IsFinite(loss) ? loss : double.PositiveInfinity;   // the last step may be the one that diverged
+        var best = tried.MinBy(LossOf)!;
+        if (double.IsInfinity(LossOf(best))) throw new OptionsException($"{part.Arm} diverged with every learning rate that was tried: {string.Join(", ", rates)}\n  try         lower ones in [learning_rates]");
         return best.Rate!.Value;
     }
 

@@ -68,7 +68,7 @@ public static class Evaluate
         OutputFolder.RequireWritable(options.Output);
 
         using var network = FeatureNetworks.Open(options.Features);
-        using var clip = options.Clip is null ? null : FeatureNetworks.Open(options.Clip);
+        using var clip = options.Clip is null ? null : ClipFeatures.Open(options.Clip, CPU);   // a folder, whatever its name is
         if (earlier is not null) RequireSameFeatures(options.Compare!, earlier, network, clip);
         var generated = options.Model is null ? found : EvaluationPictures.Draw(options, prompts, (done, all) => Tell("drawing", done, all), Warn, cancellation);
         var captions = clip is null ? null : CaptionsOf(generated, clip, Warn);
@@ -136,14 +136,17 @@ public static class Evaluate
     }
 
     /// <summary>What each generated picture should show; null where nothing says it, or the model reads no texts.</summary>
-    private static IReadOnlyList<string>? CaptionsOf(IReadOnlyList<PictureFile> pictures, IFeatureNetwork clip, Action<string> warn)
+    private static List<string>? CaptionsOf(IReadOnlyList<PictureFile> pictures, IFeatureNetwork clip, Action<string> warn)
     {
         var captions = pictures.Select(picture => (picture.RelativePath, Found: CaptionFile.Find(picture.Path, classWords: ""))).ToList();
         var without = captions.Where(caption => caption.Found.Problem is not null).Select(caption => $"{caption.RelativePath}: {caption.Found.Problem}").ToList();
         if (clip is not ITextFeatureNetwork) warn("no CLIP score: the CLIP folder holds the picture encoder only, and no texts can be read");
         else if (without.Count == captions.Count) warn("no CLIP score: the generated pictures have no captions beside them (name.txt with the prompt)");
         else if (without.Count > 0) throw new DatasetException(string.Create(CultureInfo.InvariantCulture, $"{without.Count} of {captions.Count} generated pictures have no caption, so that no CLIP score can be given\n  {ImageFolder.FirstTen(without, "\n  ")}\n  try         a text file with the prompt beside each picture, or beside none"));
-        return clip is ITextFeatureNetwork && without.Count == 0 ? [.. captions.Select(caption => caption.Found.Lines[0])] : null;
+        if (clip is not ITextFeatureNetwork reader || without.Count > 0) return null;
+        List<string> texts = [.. captions.Select(caption => caption.Found.Lines[0])];
+        if (reader.CountCut(texts) is > 0 and var cut) warn(string.Create(CultureInfo.InvariantCulture, $"CLIP score: {cut} of {texts.Count} captions are longer than what the CLIP model reads; their ends do not count"));
+        return texts;
     }
 
     private static EvaluatedClip ClipOf(IFeatureNetwork clip, Tensor real, Tensor generated, IReadOnlyList<string>? captions)

@@ -34,7 +34,7 @@ internal static class EvaluationPage
     private static string Subsets(EvaluatedKid kid, EvaluatedKid? earlier)
     {
         var lines = new List<PlotLine> { new("this", [.. kid.PerSubset.Order()]) };
-        if (earlier is not null && earlier.PerSubset.Count == kid.PerSubset.Count) lines.Add(new("earlier", [.. earlier.PerSubset.Order()]));
+        if (earlier is not null && (earlier.PerSubset.Count, earlier.SubsetSize) == (kid.PerSubset.Count, kid.SubsetSize)) lines.Add(new("earlier", [.. earlier.PerSubset.Order()]));
         return LinePlot.Svg("KID of the subsets, lowest first", [.. Enumerable.Range(1, kid.PerSubset.Count).Select(place => (double)place)], lines, "subset");
     }
 
@@ -42,7 +42,7 @@ internal static class EvaluationPage
     private static string Distances(EvaluatedDuplicates duplicates, EvaluatedDuplicates? earlier)
     {
         var lines = new List<PlotLine> { new("generated", Shares(duplicates.Distances)), new("training, among themselves", Shares(duplicates.DistancesInTraining), Faint: true) };
-        if (earlier is not null) lines.Insert(1, new("generated, earlier", Shares(earlier.Distances)));
+        if (earlier is not null && earlier.Sha256 == duplicates.Sha256) lines.Insert(1, new("generated, earlier", Shares(earlier.Distances)));
         return LinePlot.Svg("% of pictures with a training picture so near", [.. Enumerable.Range(0, duplicates.Distances.Count).Select(bits => (double)bits)], lines, "differing bits of 64");
 
         static double[] Shares(IReadOnlyList<int> counts)

@@ -50,7 +50,7 @@ internal static partial class EvaluationPictures
         if (!DrawnFolder.IsClaimed(folder, note, "the folder for drawn pictures", "another output folder", ("to measure pictures that are there, name their folder with generated in place of model", "as they are, they can be measured: name their folder with generated in place of model"))) DrawnFolder.Claim(folder, note);
         var pictures = Enumerable.Range(0, prompts.Count * options.Count).Select(i => FileOf(folder, options.Seed + i)).ToList();
         var missing = Enumerable.Range(0, pictures.Count).Where(i => !File.Exists(pictures[i].Path)).ToList();
-        if (missing.Count == 0) return pictures;
+        // also where nothing is missing: what there is to warn of belongs into every report of these pictures
         using var adapters = new Generate.AttachedAdapters(options.Drawing("", folder), family, warn);
         foreach (var prompt in prompts.Append(options.NegativePrompt).OfType<string>().Distinct())
         {

@@ -117,13 +117,14 @@ internal sealed record EvaluatedClip(string Identity, double Cmmd, double ImageA
 /// <summary>Generated pictures and the training pictures nearest to them, by hashes of 64 bits; mirrored ones count.</summary>
 /// <param name="Training">The folder that was searched.</param>
 /// <param name="Count">Training pictures.</param>
+/// <param name="Sha256">Of their files, as <see cref="EvaluatedPictures.Sha256"/>.</param>
 /// <param name="Limit">Up to so many differing bits two pictures are near-duplicates.</param>
 /// <param name="Near">Generated pictures with a near-duplicate in training.</param>
 /// <param name="NearInTraining">Training pictures with a near-duplicate among the others: what to expect of such pictures.</param>
 /// <param name="Distances">How many generated pictures are 0, 1, … 64 bits from the nearest training picture.</param>
 /// <param name="DistancesInTraining">The same of the training pictures among themselves.</param>
 /// <param name="Pairs">All near-duplicates, and more up to the number that the sheet shows; nearest first.</param>
-internal sealed record EvaluatedDuplicates(string Training, int Count, int Limit, int Near, int NearInTraining, IReadOnlyList<int> Distances, IReadOnlyList<int> DistancesInTraining, IReadOnlyList<EvaluatedPair> Pairs);
+internal sealed record EvaluatedDuplicates(string Training, int Count, string Sha256, int Limit, int Near, int NearInTraining, IReadOnlyList<int> Distances, IReadOnlyList<int> DistancesInTraining, IReadOnlyList<EvaluatedPair> Pairs);
 
 /// <summary>A generated picture and the nearest one of training.</summary>
 /// <param name="Generated">From its folder on.</param>

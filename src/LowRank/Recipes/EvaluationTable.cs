@@ -39,7 +39,7 @@ internal static class EvaluationTable
         string? OtherOverlap(EvaluationReport then) => OtherCounts(then) ?? (then.Overlap.Neighbours == report.Overlap.Neighbours ? null : string.Create(CultureInfo.InvariantCulture, $"other neighbours: {then.Overlap.Neighbours}"));
         var lines = new List<EvaluationMeasure>
         {
-            Line("KID", one => one.Kid.Mean, one => Text($"{one.Kid.Mean:0.00000} ± {one.Kid.Deviation:0.00000}"), _ => null, Text($"distance, less is nearer; mean and deviation of {report.Kid.Subsets} subsets of {report.Kid.SubsetSize}")),
+            Line("KID", one => one.Kid.Mean, one => Text($"{one.Kid.Mean:0.00000} ± {one.Kid.Deviation:0.00000}{(one.Kid.SubsetSize == report.Kid.SubsetSize ? "" : $" (subsets of {one.Kid.SubsetSize})")}"), _ => null, Text($"distance, less is nearer; mean and deviation of {report.Kid.Subsets} subsets of {report.Kid.SubsetSize}")),
             Line("KID, all pictures", one => one.Kid.AllPictures, one => Text($"{one.Kid.AllPictures:0.00000}"), _ => null, "the same of all pictures at once; around 0, below it too, where the sets are alike"),
             Line("FID", one => one.Fid, one => Text($"{one.Fid:0.000}"), OtherCounts, $"distance, less is nearer; {counts}, comparable only with so many"),
             Line("precision", one => one.Overlap.Precision, one => Text($"{one.Overlap.Precision:0.000}"), OtherOverlap, "share of generated pictures that lie among the real ones"),
@@ -54,7 +54,7 @@ internal static class EvaluationTable
             lines.Add(Line("image alignment", one => one.Clip?.ImageAlignment, one => Text($"{one.Clip!.ImageAlignment:0.000}"), _ => null, "mean cosine by CLIP with the mean of the real pictures"));
         }
         if (report.Clip?.Score is not null) lines.Add(Line("CLIP score", one => one.Clip?.Score, one => Text($"{one.Clip!.Score:0.00}"), _ => null, "agreement of pictures and prompts, more is better"));
-        lines.Add(Line("near-duplicates", one => one.Duplicates.Near, one => Text($"{one.Duplicates.Near} of {one.Generated.Count}"), _ => null,
+        lines.Add(Line("near-duplicates", one => one.Duplicates.Near, one => Text($"{one.Duplicates.Near} of {one.Generated.Count}"), then => then.Duplicates.Sha256 == report.Duplicates.Sha256 ? null : "other training pictures",
             Text($"generated pictures that repeat one of the {report.Duplicates.Count} in training, {report.Duplicates.NearInTraining} of which are like another themselves")));
         return lines;
 

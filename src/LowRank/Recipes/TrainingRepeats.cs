@@ -30,7 +30,7 @@ internal sealed class TrainingRepeats
         var own = training.Count < 2 ? [] : NearDuplicates.Nearest(training.Hashes, upright, itself: true);
         var near = nearest.Count(IsNear);
         var pairs = nearest.Select((found, index) => (Generated: index, Training: found)).OrderBy(pair => pair.Training.Distance).ThenBy(pair => pair.Generated).Take(Math.Max(near, PairsShown)).ToList();
-        return new TrainingRepeats(generated, training, pairs, new EvaluatedDuplicates(folder, training.Count, PerceptualHashes.NearDuplicate, near, own.Count(IsNear), Histogram(nearest), Histogram(own),
+        return new TrainingRepeats(generated, training, pairs, new EvaluatedDuplicates(folder, training.Count, training.Sha256, PerceptualHashes.NearDuplicate, near, own.Count(IsNear), Histogram(nearest), Histogram(own),
             [.. pairs.Select(pair => new EvaluatedPair(generated.NameOf(pair.Generated), training.NameOf(pair.Training.Index), pair.Training.Distance, pair.Training.Mirrored))]));
 
         static bool IsNear(NearestPicture found) => found.Distance <= PerceptualHashes.NearDuplicate;

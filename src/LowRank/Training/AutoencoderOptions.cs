@@ -38,7 +38,9 @@ public sealed record AutoencoderOptions
     /// </summary>
     public bool Standardize { get; init; }
 
-    /// <summary>Only the decoder learns: the latents of pictures stay bit for bit, and a denoiser that was trained with them still fits.</summary>
+    /// <summary>
+    /// Only the decoder learns: the latents of pictures stay bit for bit, unless the model is saved in fewer bits than it had, and a denoiser that was trained with them still fits.
+    /// </summary>
     public bool DecoderOnly { get; init; }
 
     /// <summary>

@@ -77,6 +77,7 @@ public class ClipFeaturesTests
     [Theory]
     [InlineData("""{ "do_center_crop": false }""", "do_center_crop is false", "true")]
     [InlineData("""{ "resample": 2 }""", "resample is 2", "3 (bicubic)")]
+    [InlineData("""{ "rescale_factor": 0.0078 }""", "rescale_factor is 0.0078", "1/255")]
     [InlineData("""{ "size": { "height": 24, "width": 24 } }""", """size is { "height": 24, "width": 24 }""", "a number, or the shortest_edge")]
     [InlineData("""{ "crop_size": { "height": 24, "width": 20 } }""", """crop_size is { "height": 24, "width": 20 }""", "a number, or equal height and width")]
     [InlineData("""{ "size": 20, "crop_size": 22 }""", "crop_size is 22", "up to 20, the size")]

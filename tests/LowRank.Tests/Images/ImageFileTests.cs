@@ -82,6 +82,25 @@ public class ImageFileTests
         Assert.Equal(picture.Pixels, ImageFile.Decode(written).Pixels);
     }
 
+    /// <summary>A run that is killed while it writes leaves the old picture, or none, and never the first half of one.</summary>
+    [Fact]
+    public void A_picture_is_replaced_as_a_whole()
+    {
+        using var folder = new TemporaryFolder();
+        var path = folder.Path("a.png");
+        ImageFile.WritePng(path, Samples.Picture(20, 10));
+        var before = File.ReadAllBytes(path);
+        using (var reader = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete))
+        {
+            ImageFile.WritePng(path, Samples.Picture(7, 5));
+            using var seen = new MemoryStream();
+            reader.CopyTo(seen);
+            Assert.Equal(before, seen.ToArray());
+        }
+        Assert.Equal(new PixelSize(7, 5), ImageFile.Read(path).Size);
+        Assert.Equal(["a.png"], Directory.GetFiles(folder.FullName).Select(Path.GetFileName));
+    }
+
     [Fact]
     public void Texts_written_by_libvips_are_read_too()
     {

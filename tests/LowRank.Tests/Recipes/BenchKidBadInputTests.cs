@@ -111,6 +111,40 @@ public sealed class BenchKidBadInputTests : IDisposable
             """, problem.Message, ignoreLineEndingDifferences: true);
     }
 
+    [Fact]
+    public void Another_base_or_other_pictures_under_the_old_names_when_it_goes_on()
+    {
+        var options = Small with { Model = bench.Path("model") };
+        foreach (var file in Directory.GetFiles(TinyRun.Model, "*", SearchOption.AllDirectories)) File.Copy(file, bench.Path(["model", .. Path.GetRelativePath(TinyRun.Model, file).Split(Path.DirectorySeparatorChar)]));
+        TinyBench.Run(options);
+        File.AppendAllText(bench.Path("model", "unet", "config.json"), "\n");
+        bench.Add("others", "other-0", 64, seed: 99, "a cat");
+        var lines = Assert.Throws<OptionsException>(() => TinyBench.Run(options, resume: true)).Message.Split('\n');
+        Assert.Equal("an experiment that goes on keeps its options, and 2 changed:", lines[0]);
+        Assert.Matches("^  the base model itself: [0-9a-f]{16}; the experiment began with [0-9a-f]{16}$", lines[1]);
+        Assert.Matches("^  the other pictures and captions themselves: [0-9a-f]{16}; the experiment began with [0-9a-f]{16}$", lines[2]);
+        Assert.Equal("  try       the old values, or a new experiment in another output folder", lines[3]);
+    }
+
+    /// <summary>The last step of a training can be the one that diverges: no step after it tells.</summary>
+    [Fact]
+    public void A_rate_whose_loss_is_no_number_is_not_chosen()
+    {
+        var options = Small with { LearningRates = new BenchKidRates { Lora = [1e-6, 1e-2] } };
+        var judged = new BenchKidPart(BenchKidPurpose.Judge, "lora-1", 0, 3);
+        void Tried(double rate, double loss)
+        {
+            var part = new BenchKidPart(BenchKidPurpose.Choose, "lora-1", 0, 3, rate);
+            Directory.CreateDirectory(part.Folder(options));
+            part.Keep(options, new BenchKidMeasured { Part = part.Name, Seconds = 1, Rate = rate, Moments = [new BenchKidMoment { Step = 1, HeldOut = loss }] });
+        }
+        Tried(1e-6, 0.5);
+        Tried(1e-2, double.NaN);
+        Assert.Equal(1e-6, BenchKidWork.ChosenRate(options, judged));
+        Tried(1e-6, double.NaN);
+        Assert.Equal("lora-1 diverged with every learning rate that was tried: 1E-06, 0.01\n  try         lower ones in [learning_rates]", Assert.Throws<OptionsException>(() => BenchKidWork.ChosenRate(options, judged)).Message);
+    }
+
     /// <summary>As it may come of parts from another machine with another file.</summary>
     [Fact]
     public void Parts_by_different_networks_of_features_are_not_put_together()

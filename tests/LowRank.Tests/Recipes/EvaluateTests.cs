@@ -129,6 +129,42 @@ public sealed class EvaluateTests : IDisposable
         Assert.Equal(bytes, File.ReadAllBytes(folder.Path("out", "evaluation.json")));
     }
 
+    /// <summary>The second run draws nothing, and has the same to say of the pictures.</summary>
+    [Fact]
+    public void What_there_is_to_warn_of_drawn_pictures_is_in_every_report_of_them()
+    {
+        File.WriteAllText(folder.Path("prompts.txt"), $"red heart\n{string.Join(' ', Enumerable.Repeat("heart", 90))}\n");
+        var options = Options() with { Generated = null, Model = "icons-64", Prompts = folder.Path("prompts.txt"), Count = 3, Steps = 1, Guidance = 1 };
+        Assert.Contains(Run(options).Warnings, warning => warning.StartsWith("a prompt is longer than the model's ", StringComparison.Ordinal));
+        var bytes = File.ReadAllBytes(folder.Path("out", "evaluation.json"));
+        Run(options);
+        Assert.Equal(bytes, File.ReadAllBytes(folder.Path("out", "evaluation.json")));
+    }
+
+    [Fact]
+    public void Captions_that_CLIP_does_not_read_to_their_end_are_told_of()
+    {
+        var options = Options() with { Clip = folder.Path("clip") };
+        File.WriteAllText(Path.ChangeExtension(Files(options.Generated!)[4], ".txt"), "many more letters than there is room for\n");
+        Assert.Contains("CLIP score: 1 of 9 captions are longer than what the CLIP model reads; their ends do not count", Run(options).Warnings);
+    }
+
+    /// <summary>"icons" is the embedded network where features are asked for; a CLIP model is a folder.</summary>
+    [Fact]
+    public void A_CLIP_folder_may_have_the_name_of_the_embedded_features()
+    {
+        const string Name = "icons";   // relative to where the tests run
+        try
+        {
+            TinyClip.Write(Name, seed: 3);
+            Assert.StartsWith("clip, ", Run(Options() with { Clip = Name }).Clip!.Identity, StringComparison.Ordinal);
+        }
+        finally
+        {
+            Directory.Delete(Name, recursive: true);
+        }
+    }
+
     [Fact]
     public void Pictures_of_other_making_are_not_measured_in_their_place()
     {
@@ -178,6 +214,11 @@ public sealed class EvaluateTests : IDisposable
         Assert.Contains($"the earlier evaluation had other real pictures (12 in {options.Real}): differences may come from them", more.Warnings);
         var neighbours = Evaluate.Run(options with { Compare = earlier, Neighbours = 2, Clip = folder.Path("clip"), Output = folder.Path("neighbours") }).Measures.ToDictionary(measure => measure.Name, measure => measure.Earlier);
         Assert.Equal(("other neighbours: 3", "not measured"), (neighbours["coverage"], neighbours["CMMD"]));
+        Assert.Equal((same.Measures[^1].Text, "other training pictures"), (neighbours["near-duplicates"], shown["near-duplicates"]));
+        var smaller = Evaluate.Run(options with { Compare = earlier, SubsetSize = 5, Output = folder.Path("smaller") });
+        Assert.Equal(same.Measures[0].Text + " (subsets of 6)", smaller.Measures[0].Earlier);
+        Assert.Contains(">generated, earlier<", File.ReadAllText(same.Page), StringComparison.Ordinal);
+        Assert.DoesNotContain(">generated, earlier<", File.ReadAllText(more.Page), StringComparison.Ordinal);
     }
 
     [Fact]
