@@ -14,7 +14,7 @@ internal static class EvaluateCommand
         var generated = new Option<string?>("--generated", "-g") { HelpName = "FOLDER", Description = "Generated pictures, with captions beside them for the CLIP score. Or --model and --prompts." };
         var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for evaluation.json, the page, the sheet and drawn pictures; made when absent." };
         var model = new Option<string?>("--model", "-m") { HelpName = "MODEL", Description = "Draws the pictures in place of --generated: icons-64 (embedded) or a folder in the diffusers layout." };
-        var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter file of --model, FILE or FILE=STRENGTH; may be repeated." };
+        var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter of --model, FILE or FILE=STRENGTH, or the name of one that comes with the program; may be repeated." };
         var embeddings = new Option<string[]>("--embedding", "-e") { HelpName = "FILE[=TOKEN]", Description = "Embedding file that prompts may name, FILE or FILE=TOKEN; may be repeated." };
         var prompts = new Option<string?>("--prompts", "-p") { HelpName = "FILE", Description = "What --model draws: a text file with a prompt in each line." };
         var count = new Option<int>("--count", "-n") { HelpName = "N", Description = "Pictures of each prompt.", DefaultValueFactory = _ => defaults.Count };

@@ -13,7 +13,7 @@ internal static class GenerateCommand
         var model = new Option<string>("--model", "-m") { HelpName = "MODEL", Required = true, Description = "Base model: icons-64 (embedded) or a folder in the diffusers layout." };
         var prompt = new Option<string>("--prompt", "-p") { HelpName = "TEXT", Required = true, Description = "What the pictures should show." };
         var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for the pictures; made when absent." };
-        var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter file to attach, FILE or FILE=STRENGTH (1 as trained, 0 not at all); may be repeated." };
+        var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter to attach, FILE or FILE=STRENGTH (1 as trained, 0 not at all); may be repeated. icons-line, icons-pixel and icons-tango come with the program, for icons-64." };
         var embeddings = new Option<string[]>("--embedding", "-e") { HelpName = "FILE[=TOKEN]", Description = "Embedding file (textual inversion) that the prompt may name, FILE or FILE=TOKEN (what to call it); may be repeated." };
         var negative = new Option<string?>("--negative-prompt") { HelpName = "TEXT", Description = "What they should not show." };
         var sampler = new Option<string>("--sampler") { HelpName = "NAME", Description = "Sampler: " + string.Join(", ", Generate.SamplerNames) + ".", DefaultValueFactory = _ => defaults.Sampler };

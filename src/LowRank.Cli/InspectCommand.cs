@@ -11,7 +11,7 @@ internal static class InspectCommand
 
     public static Command Create(Screen screen)
     {
-        var files = new Argument<string[]>("FILE") { Arity = ArgumentArity.OneOrMore, Description = "Adapter files (.safetensors, .pt, .bin) or PEFT folders." };
+        var files = new Argument<string[]>("FILE") { Arity = ArgumentArity.OneOrMore, Description = "Adapter files (.safetensors, .pt, .bin), PEFT folders, or names of adapters that come with the program." };
         var json = new Option<bool>("--json") { Description = "One JSON document instead of words." };
         var command = new Command("inspect", "Say what an adapter file holds: format, modules, ranks, base family, norms, metadata, trouble.") { files, json };
         command.SetAction(arguments =>

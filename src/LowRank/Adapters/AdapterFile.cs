@@ -69,11 +69,12 @@ public sealed class AdapterFile : IDisposable
     internal IEnumerable<TensorInfo> Tensors => file.Tensors.Values;
 
     /// <summary>Opens a file, or a folder that PEFT or diffusers wrote.</summary>
-    /// <param name="path"><c>.safetensors</c>, <c>.pt</c>, <c>.bin</c>, or a folder with <c>adapter_model.safetensors</c> or <c>pytorch_lora_weights.safetensors</c>.</param>
+    /// <param name="path"><c>.safetensors</c>, <c>.pt</c>, <c>.bin</c>, or a folder with <c>adapter_model.safetensors</c> or <c>pytorch_lora_weights.safetensors</c>;
+    /// or the name of an adapter that comes with the program: <c>icons-tango</c>, <c>icons-line</c>, <c>icons-pixel</c>.</param>
     /// <exception cref="CheckpointException">There is none, or it is no intact tensor file.</exception>
     public static AdapterFile Open(string path)
     {
-        var file = Checkpoint.OpenFile(Directory.Exists(path) ? InFolder(path) : path);
+        var file = Checkpoint.OpenFile(Directory.Exists(path) ? InFolder(path) : ShippedAdapters.Find(path));
         try
         {
             return new AdapterFile(file);

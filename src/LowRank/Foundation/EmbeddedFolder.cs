@@ -1,13 +1,13 @@
 namespace LowRank.Foundation;
 
-/// <summary>Models that come with the program, as folders.</summary>
+/// <summary>Models and adapters that come with the program, as folders.</summary>
 internal static class EmbeddedFolder
 {
     /// <summary>The folder <c>models/NAME</c> beside the program, above it (a checkout), or above the current directory.</summary>
-    /// <param name="name">Of the model.</param>
+    /// <param name="name">Of the model, or "adapters".</param>
     /// <exception cref="CheckpointException">It is at none of these places.</exception>
     public static string Find(string name) => Places(name).FirstOrDefault(Directory.Exists) ?? throw new CheckpointException(
-        $"the embedded model {name} is not there; looked for models/{name} beside the program ({AppContext.BaseDirectory}) and in the folders above it and above {Directory.GetCurrentDirectory()}; copy the folder models/{name} from the repository beside the program");
+        $"the folder models/{name} that comes with the program is not there; looked for it beside the program ({AppContext.BaseDirectory}) and in the folders above it and above {Directory.GetCurrentDirectory()}; copy the folder models/{name} from the repository beside the program");
 
     private static IEnumerable<string> Places(string name)
     {

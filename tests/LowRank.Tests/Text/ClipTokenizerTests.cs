@@ -9,7 +9,7 @@ namespace LowRank.Tests.Text;
 
 public sealed class ClipTokenizerTests : IDisposable
 {
-    private static readonly string SmallFolder = Path.Combine(Repository.Root, "models", "icons-64", "tokenizer");
+    private static readonly string SmallFolder = Path.Combine(Repository.Root, "tests", "fixtures", "text", "tokenizer");
     private readonly string folder = Directory.CreateTempSubdirectory("lowrank-tokenizer-").FullName;
 
     public ClipTokenizerTests()

@@ -6,7 +6,7 @@ namespace LowRank.Tests.Text;
 
 public class PlaceholderTokensTests
 {
-    private static readonly string Folder = Path.Combine(Repository.Root, "models", "icons-64", "tokenizer");
+    private static readonly string Folder = Path.Combine(Repository.Root, "tests", "fixtures", "text", "tokenizer");
 
     private static readonly ClipTokenizer Plain = TokenizerFolder.Open(Folder);
 
