@@ -152,7 +152,10 @@ public static class Evaluate
     private static EvaluatedClip ClipOf(IFeatureNetwork clip, Tensor real, Tensor generated, IReadOnlyList<string>? captions)
     {
         using var scope = NewDisposeScope();
-        var cosines = captions is null ? null : ClipScores.Cosines(generated, ((ITextFeatureNetwork)clip).TextFeatures(captions));
-        return new(clip.Identity, Cmmd.Of(real, generated), ClipScores.ImageAlignment(generated, real).Average(), cosines is null ? null : ClipScores.Score(cosines), cosines?.Average());
+        var (cmmd, alignment) = (Cmmd.Of(real, generated), ClipScores.ImageAlignment(generated, real).Average());
+        if (captions is null) return new(clip.Identity, cmmd, alignment, null, null, null);
+        var reader = (ITextFeatureNetwork)clip;
+        var cosines = ClipScores.Cosines(generated, reader.TextFeatures(captions));
+        return new(clip.Identity, cmmd, alignment, ClipScores.Score(cosines), cosines.Average(), reader.TextIdentity);
     }
 }

@@ -45,7 +45,7 @@ public sealed class EvaluateTests : IDisposable
         Assert.Equal(new EvaluatedOverlap(3, overlap.Precision, overlap.Recall, overlap.Density, overlap.Coverage), report.Overlap);
         Assert.Equal(new EvaluatedDiversity(VendiScore.Of(y), VendiScore.Of(x)), report.Diversity);
         var cosines = ClipScores.Cosines(y, network.TextFeatures([.. generated.Select(path => File.ReadAllText(Path.ChangeExtension(path, ".txt")).Trim())]));
-        Assert.Equal(new EvaluatedClip(network.Identity, Cmmd.Of(x, y), ClipScores.ImageAlignment(y, x).Average(), ClipScores.Score(cosines), cosines.Average()), report.Clip);
+        Assert.Equal(new EvaluatedClip(network.Identity, Cmmd.Of(x, y), ClipScores.ImageAlignment(y, x).Average(), ClipScores.Score(cosines), cosines.Average(), network.TextIdentity), report.Clip);
         Assert.Equal(new EvaluatedFeatures("clip", network.Identity, 6), report.Features);
         Assert.Equal((12, 9), (report.Real.Count, report.Generated.Count));
     }
@@ -241,6 +241,24 @@ public sealed class EvaluateTests : IDisposable
               here        {network.Identity}
               try         to evaluate both sets of pictures with the same CLIP model
             """, Assert.Throws<OptionsException>(() => Evaluate.Run(options with { Clip = other, Compare = earlier })).Message, ignoreLineEndingDifferences: true);
+    }
+
+    /// <summary>The pictures' side is the same, so that what knows no texts can be compared.</summary>
+    [Fact]
+    public void A_CLIP_score_by_another_text_encoder_is_not_shown_beside_this_one()
+    {
+        var options = Options() with { Clip = folder.Path("clip") };
+        var first = Run(options).Clip!;
+        var again = options with { Compare = folder.Path("out", "evaluation.json"), Output = folder.Path("again") };
+        var (same, shown) = (Shown(again), Shown(again with { Clip = TinyClip.Write(folder.Path("texts"), seed: 3, textSeed: 4) }));
+        Assert.Equal(same["CLIP score"].Text, same["CLIP score"].Earlier);
+        Assert.Equal(("other text encoder", same["CMMD"].Text, same["image alignment"].Text), (shown["CLIP score"].Earlier, shown["CMMD"].Earlier, shown["image alignment"].Earlier));
+        var other = EvaluationReport.Read(folder.Path("again", "evaluation.json")).Clip!;
+        Assert.NotEqual(first.TextAlignment, other.TextAlignment);
+        Assert.Equal(first with { Score = 0, TextAlignment = 0, TextIdentity = "" }, other with { Score = 0, TextAlignment = 0, TextIdentity = "" });
+        Assert.Contains(other.TextIdentity!, File.ReadAllText(folder.Path("again", "evaluation.html")), StringComparison.Ordinal);
+
+        Dictionary<string, EvaluationMeasure> Shown(EvaluateOptions asked) => Evaluate.Run(asked).Measures.ToDictionary(measure => measure.Name);
     }
 
     [Fact]
