@@ -149,6 +149,19 @@ public sealed class EvaluateTests : IDisposable
         Assert.Contains("CLIP score: 1 of 9 captions are longer than what the CLIP model reads; their ends do not count", Run(options).Warnings);
     }
 
+    [Fact]
+    public void A_CLIP_folder_that_is_named_for_features_too_is_opened_and_run_once()
+    {
+        using var once = EvaluationNetworks.Open(Options() with { Clip = folder.Path("clip") + Path.DirectorySeparatorChar });
+        Assert.Same(once.Features, once.Clip);
+        Assert.Same(once.Clip, Assert.Single(once.All));
+        using var twice = EvaluationNetworks.Open(Options() with { Clip = TinyClip.Write(folder.Path("copy"), seed: 3) });
+        Assert.Equal([twice.Features, twice.Clip!], twice.All);
+        using var alone = EvaluationNetworks.Open(Options());
+        Assert.Null(alone.Clip);
+        Assert.Same(alone.Features, Assert.Single(alone.All));
+    }
+
     /// <summary>"icons" is the embedded network where features are asked for; a CLIP model is a folder.</summary>
     [Fact]
     public void A_CLIP_folder_may_have_the_name_of_the_embedded_features()
