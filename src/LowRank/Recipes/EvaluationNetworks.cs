@@ -21,7 +21,7 @@ internal sealed class EvaluationNetworks : IDisposable
     /// <exception cref="LowRank.Foundation.LowRankException">No such network, or its weights are damaged or of another.</exception>
     public static EvaluationNetworks Open(EvaluateOptions options)
     {
-        var features = FeatureNetworks.Open(options.Features);
+        var features = FeatureNetworks.Open(options.Features, InceptionPicture.Ways[options.Resize]);
         try
         {
             return new EvaluationNetworks(features, options.Clip is null ? null : IsBoth(options) ? features : ClipFeatures.Open(options.Clip, CPU));   // a folder, whatever its name is

@@ -256,6 +256,31 @@ public sealed class EvaluateTests : IDisposable
             """, Assert.Throws<OptionsException>(() => Evaluate.Run(options with { Clip = other, Compare = earlier })).Message, ignoreLineEndingDifferences: true);
     }
 
+    [Fact]
+    public void Inceptions_pictures_are_resized_as_asked_and_another_way_cannot_be_compared()
+    {
+        using var scope = NewDisposeScope();
+        using var weights = LowRank.Tests.Golden.InceptionTests.Build(7);
+        SafetensorsWriter.Write(folder.Path("inception.safetensors"), weights.state_dict());
+        var options = Options() with { Features = folder.Path("inception.safetensors"), Real = Pictures("few", 3), Generated = Pictures("fewer", 2, skip: 8), Subsets = 1, SubsetSize = 2, Neighbours = 1 };
+        Assert.Equal("pytorch-fid", options.Resize);
+        foreach (var (way, input, other) in new[] { ("pytorch-fid", InceptionInput.PytorchFid, "clean-fid"), ("torch-fidelity", InceptionInput.TorchFidelity, "pytorch-fid"), ("clean-fid", InceptionInput.CleanFid, "torch-fidelity") })
+        {
+            var report = Run(options with { Resize = way });
+            using var network = FeatureNetworks.Open(options.Features, input);
+            Assert.Equal((network.Identity, $"inception-v3, input as {way}"), (report.Features.Identity, network.Identity.Split(", weights")[0]));
+            var (x, y) = (network.Features([.. Files(options.Real).Select(ImageFile.Read)]), network.Features([.. Files(options.Generated!).Select(ImageFile.Read)]));
+            Assert.Equal(KernelInceptionDistance.Of(x, y), report.Kid.AllPictures);
+            var earlier = folder.Path("out", "evaluation.json");
+            Assert.Equal($"""
+                compare: {earlier} was measured by another network of features, so that its numbers say nothing beside these
+                  there       {network.Identity}
+                  here        {network.Identity.Replace(way, other, StringComparison.Ordinal)}
+                  try         to evaluate both sets of pictures with the same features
+                """, Assert.Throws<OptionsException>(() => Evaluate.Run(options with { Resize = other, Compare = earlier })).Message, ignoreLineEndingDifferences: true);
+        }
+    }
+
     /// <summary>The pictures' side is the same, so that what knows no texts can be compared.</summary>
     [Fact]
     public void A_CLIP_score_by_another_text_encoder_is_not_shown_beside_this_one()
