@@ -82,7 +82,7 @@ public sealed class BenchKidFolderTests : IDisposable
     {
         var result = TinyBench.Run(Small);
         var recipe = JsonSerializer.Deserialize<BenchKidSummary>(File.ReadAllText(result.Results), HubJson.Own)!.Recipe;
-        foreach (var line in new[] { "output = \"kid\"", "pictures = \"../set\"", "others = \"../others\"", "features = [\"blocks\"]" }) Assert.Contains(line, recipe.Split('\n').Select(line => line.TrimEnd('\r')));
+        foreach (var line in new[] { "output = \"kid\"", "pictures = \"../set\"", "others = \"../others\"", "features = [\"blocks\"]" }) Assert.Contains(line, recipe.ReplaceLineEndings("\n").Split('\n'));
         Assert.DoesNotMatch("\"([/\\\\]|[A-Za-z]:)", recipe);
         foreach (var file in new[] { result.Results, result.Table, result.Report })
         {
