@@ -55,6 +55,28 @@ internal static class KernelInceptionDistance
         return same - 2 * (estimator == KidEstimator.UStatistic ? (between - PairSum(x, y)) / (m * (m - 1)) : between / (m * n));
     }
 
+    /// <summary>
+    /// KID of pictures that were drawn for real ones, with their captions: as unbiased, and without the pairs of one caption, between the sets and among the drawn ones,
+    /// which depend on each other. With one picture for each it is the U statistic.
+    /// </summary>
+    /// <param name="real">[m, d], m at least 2.</param>
+    /// <param name="generated">[m · copies, d]: the copies of the first, of the second, and so on.</param>
+    /// <param name="copies">Pictures drawn for each, at least 1.</param>
+    /// <exception cref="ArgumentException">Shapes do not fit, or there are fewer than 2 of a set.</exception>
+    public static double Paired(Tensor real, Tensor generated, int copies)
+    {
+        using var scope = NewDisposeScope();
+        Shapes.Require(real, "m,d");
+        var (m, n) = (real.size(0), real.size(0) * copies);
+        if (m < 2) throw new ArgumentException(Invariant($"KID needs 2 features of each set, there are {m} real ones"), nameof(real));
+        Shapes.Require(generated, Invariant($"{n},{real.size(1)}"));
+        var (x, y) = (real.to(ScalarType.Float64), generated.to(ScalarType.Float64));
+        var within = (KernelSum(x, x) - PairSum(x, x)) / (m * (m - 1.0));
+        var groups = y.view(m, copies, -1);
+        var among = (KernelSum(y, y) - Kernel(groups.bmm(groups.transpose(1, 2)), y.size(1)).sum().item<double>()) / (n * (double)(n - copies));
+        return within + among - 2 * (KernelSum(x, y) - PairSum(x.repeat_interleave(copies, 0), y)) / (n * (m - 1.0));
+    }
+
     /// <summary>KID (unbiased) of random subsets, drawn without repetition: of the first set, then of the second, subset by subset.</summary>
     /// <param name="real">[m, d].</param>
     /// <param name="generated">[n, d].</param>

@@ -95,7 +95,7 @@ internal sealed record BenchKidArm(string Name, TrainingMethod Method, int Rank)
     };
 
     /// <summary>Steps between saves: such that every step to measure has one.</summary>
-    private static int SaveEvery(BenchKidOptions options) => options.MeasureAt.Append(options.Training.Steps).Aggregate((a, b) => (int)System.Numerics.BigInteger.GreatestCommonDivisor(a, b));
+    internal static int SaveEvery(BenchKidOptions options) => options.MeasureAt.Append(options.Training.Steps).Aggregate((a, b) => (int)System.Numerics.BigInteger.GreatestCommonDivisor(a, b));
 
     private static int? RankOf(string name) =>
         name.StartsWith(LoraWord, StringComparison.Ordinal) && int.TryParse(name[LoraWord.Length..], NumberStyles.None, CultureInfo.InvariantCulture, out var rank) && rank >= 1 && name == LoraWord + rank.ToString(CultureInfo.InvariantCulture) ? rank : null;

@@ -28,14 +28,18 @@ internal sealed class BenchKidData
     public IReadOnlyList<BenchKidPicture> Pictures { get; }
 
     /// <summary>Looks at the set and the other pictures; writes nothing.</summary>
-    /// <exception cref="DatasetException">Folders that are missing or empty, or too few pictures.</exception>
+    /// <exception cref="DatasetException">Folders that are missing or empty, pictures that cannot be used or are there twice, or too few of them.</exception>
     public static BenchKidData Read(BenchKidOptions options, CancellationToken cancellation = default)
     {
         const int AnySize = 64;   // only names and captions are looked at
         PictureFiles.Find(options.Pictures);   // tells of two pictures with one caption
+        var paths = new Dictionary<string, string>();   // by content
         List<BenchKidPicture> Pictures(DataSetOptions set)
         {
-            var images = TrainingData.Read([set], AnySize, 0, cancellation).Images;
+            var read = TrainingData.Read([set], AnySize, 0, cancellation);
+            var images = read.Images;
+            RequireAll(set.Folder, read.Report);
+            foreach (var image in images) RequireNew(paths, image);
             return [.. images.Zip(FlatNames(images.Select(image => image.Name)), (image, name) => new BenchKidPicture(name, image.Path, image.Caption))];
         }
         var found = Pictures(new DataSetOptions { Folder = options.Pictures, Caption = options.Caption });
@@ -44,6 +48,24 @@ internal sealed class BenchKidData
         if (found.Count >= needed) return data;
         throw new DatasetException(string.Create(CultureInfo.InvariantCulture,
             $"{found.Count} picture{(found.Count == 1 ? "" : "s")} in {options.Pictures} {(found.Count == 1 ? "is" : "are")} too few: {options.Folds} folds need {needed} or more, so that KID has {LeastOfKid} of each to judge by and every {Nth(options.ValidationEvery)} of the others can choose a rate\n  try         more pictures, or smaller folds and validation_every"));
+    }
+
+    /// <summary>A set that was not read whole would be judged without a word on what is left of it.</summary>
+    private static void RequireAll(string folder, DataReport report)
+    {
+        var skipped = report.Sets.SelectMany(set => set.Skipped).ToList();
+        if (skipped.Count == 0) return;
+        const int listed = 5;
+        var more = skipped.Count > listed ? string.Create(CultureInfo.InvariantCulture, $"\n  and {skipped.Count - listed} more") : "";
+        throw new DatasetException(string.Create(CultureInfo.InvariantCulture,
+            $"{skipped.Count} of the pictures in {folder} cannot be used{string.Concat(skipped.Take(listed).Select(file => $"\n  {file.Path}: {file.Reason}"))}{more}\n  try         to mend them, or take them out of the folder"));
+    }
+
+    /// <summary>A picture that is there twice would be learned and judged, or judged twice.</summary>
+    private static void RequireNew(Dictionary<string, string> paths, TrainingImage image)
+    {
+        if (paths.TryAdd(image.ContentHash, image.Path)) return;
+        throw new DatasetException($"{image.Path} is the same picture as {paths[image.ContentHash]}: one of them would be learned and the other judged\n  try         to take one of them out");
     }
 
     /// <summary>

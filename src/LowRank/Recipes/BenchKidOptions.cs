@@ -105,6 +105,9 @@ public sealed record BenchKidOptions
         return options;
     }
 
+    /// <summary>Times a training is saved and measured at most.</summary>
+    private const int MostSaves = 20;
+
     /// <summary>All problems of these options, each as <c>key: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate()
     {
@@ -123,12 +126,17 @@ public sealed record BenchKidOptions
         Check(Arms.Count > 0 && Arms.Distinct().Count() == Arms.Count, $"arms: {string.Join(", ", Arms)}; must be one or more, each once");
         Check(Features.Count > 0 && Features.All(name => name.Trim().Length > 0) && Features.Distinct().Count() == Features.Count, $"features: {string.Join(", ", Features)}; must be one or more networks, each once");
         Check(Workers is >= 1 and <= 64, $"workers: {Workers}; must be 1 to 64");
+        Check(Training.Steps >= 1, $"training.steps: {Training.Steps}; must be 1 or more");
         foreach (var step in MeasureAt) Check(step >= 1 && step < Training.Steps, $"measure_at: {step}; must be 1 up to, not including, the {Training.Steps} steps, whose end is always measured");
         for (var i = 0; i < Arms.Count; i++) if (BenchKidArm.ProblemOf(Arms[i]) is { } problem) problems.Add(string.Create(CultureInfo.InvariantCulture, $"arms[{i}]: {problem}"));
         problems.AddRange(LearningRates.Validate().Select(problem => "learning_rates." + problem));
         problems.AddRange(Draw.Validate().Select(problem => "draw." + problem));
         problems.AddRange(Timing.Validate().Select(problem => "timing." + problem));
         CheckOwned(Check);
+        if (problems.Count == 0 && BenchKidArm.SaveEvery(this) is var saves && Training.Steps / saves > MostSaves)
+        {
+            problems.Add(string.Create(CultureInfo.InvariantCulture, $"measure_at: {string.Join(", ", MeasureAt)}; with {Training.Steps} steps each training would be saved and measured every {saves} steps, {Training.Steps / saves} times; take steps that share a larger divisor with each other and with training.steps"));
+        }
         if (problems.Count == 0) problems.AddRange(BenchKidArm.All(this).SelectMany(arm => arm.Validate(this)).Distinct());
         return problems;
     }

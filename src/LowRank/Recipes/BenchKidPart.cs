@@ -47,7 +47,7 @@ internal sealed record BenchKidPart(BenchKidPurpose Purpose, string Arm, int Fol
         var (arms, folds, first) = (BenchKidArm.All(options), Enumerable.Range(0, options.Folds).ToList(), options.Seeds[0]);
         return
         [
-            .. Enumerable.Range(0, options.Timing.Rounds).SelectMany(_ => arms, (round, arm) => new BenchKidPart(BenchKidPurpose.Time, arm.Name, 0, first, Middle(arm.Rates(options)), round)),
+            .. Enumerable.Range(0, options.Timing.Rounds).SelectMany(_ => arms, (round, arm) => new BenchKidPart(BenchKidPurpose.Time, arm.Name, 0, first, arm.Rates(options).Min(), round)),
             .. from arm in arms where arm.Rates(options).Count > 1 from fold in folds from rate in arm.Rates(options) select new BenchKidPart(BenchKidPurpose.Choose, arm.Name, fold, first, rate),
             .. folds.Select(fold => new BenchKidPart(BenchKidPurpose.Base, "", fold, first)),
             .. from seed in options.Seeds from fold in folds from arm in arms select new BenchKidPart(BenchKidPurpose.Judge, arm.Name, fold, seed),
@@ -77,8 +77,6 @@ internal sealed record BenchKidPart(BenchKidPurpose Purpose, string Arm, int Fol
     public void Keep(BenchKidOptions options, BenchKidMeasured measured) => WholeFile.Write(ResultPath(options), JsonSerializer.SerializeToUtf8Bytes(measured, HubJson.Own));
 
     private string ResultPath(BenchKidOptions options) => Path.Combine(Folder(options), "part.json");
-
-    private static double Middle(IReadOnlyList<double> rates) => rates.Order().ElementAt(rates.Count / 2);
 }
 
 /// <summary>What came of a part.</summary>

@@ -38,7 +38,10 @@ internal sealed class BenchKidPictures : IDisposable
     /// <summary>Names and identities of the networks.</summary>
     public IReadOnlyDictionary<string, string> Networks => judges.ToDictionary(judge => judge.Network.Name, judge => judge.Network.Identity);
 
-    /// <summary>Draws what is not drawn yet, and gives the KID (unbiased, all pictures) by each network.</summary>
+    /// <summary>
+    /// Draws what is not drawn yet, and gives the KID (all pictures) by each network. A drawn picture has the caption of a real one, so the two are not independent:
+    /// such pairs are left out (<see cref="KernelInceptionDistance.Paired"/>), which is what keeps it unbiased.
+    /// </summary>
     /// <param name="folder">Of the part; the pictures go below it.</param>
     /// <param name="step">Updates made.</param>
     /// <param name="use">What to draw with.</param>
@@ -49,7 +52,7 @@ internal sealed class BenchKidPictures : IDisposable
         return judges.ToDictionary(judge => judge.Network.Name, judge =>
         {
             using var features = judge.Network.Features(drawn);
-            return KernelInceptionDistance.Of(judge.Real, features);
+            return KernelInceptionDistance.Paired(judge.Real, features, options.Draw.PerCaption);
         });
     }
 

@@ -49,7 +49,7 @@ internal static class BenchKidReport
         foreach (var measure in summary.Measures())
         {
             page.Append(Plot(summary, measure, $"{measure} over steps", "step", (_, step) => step));
-            if (summary.Arms.Skip(1).All(arm => arm.SecondsPerStep is not null)) page.Append(Plot(summary, measure, $"{measure} over training time", "seconds of training", (arm, step) => Math.Round(step * arm.SecondsPerStep!.Value, 2)));
+            if (summary.Arms.Skip(1).All(arm => arm.SecondsPerStep is not null)) page.Append(Plot(summary, measure, $"{measure} over training time", "seconds of training", (arm, step) => step * arm.SecondsPerStep!.Value));
         }
         page.Append("</div>\n<h2>What came of it</h2>\n").Append(Table(BenchKidTable.Of(summary, options)));
         page.Append(CultureInfo.InvariantCulture, $"<h2>Pictures</h2>\n<figure><img alt=\"real pictures, and those of every arm\" src=\"data:image/png;base64,{Convert.ToBase64String(File.ReadAllBytes(folder.Sheet))}\"><figcaption>First fold, first seed, last step; the same noise in every row; none picked.</figcaption></figure>\n");

@@ -18,7 +18,7 @@ internal sealed record BenchKidCurve(string Measure, IReadOnlyList<BenchKidPoint
 /// <param name="Arm">First arm.</param>
 /// <param name="Against">Second.</param>
 /// <param name="Difference">First less second: mean over the folds of the means over their seeds.</param>
-/// <param name="HalfWidth">Half of the 95 % interval (Student's t over the folds).</param>
+/// <param name="HalfWidth">Half of the 95 % interval (Student's t over the folds, for parts that overlap).</param>
 internal sealed record BenchKidDifference(string Measure, string Arm, string Against, double Difference, double HalfWidth)
 {
     /// <summary>The rule: the interval does not hold 0.</summary>
@@ -196,12 +196,16 @@ internal sealed record BenchKidSummary
             .GroupBy(value => value.Measure)
             .ToDictionary(measure => measure.Key, measure => (IReadOnlyList<double>)[.. measure.GroupBy(value => value.Fold).OrderBy(fold => fold.Key).Select(fold => fold.Average(value => value.Value))]);
 
-    /// <summary>Half of the 95 % interval of a mean.</summary>
-    /// <param name="values">2 to 10.</param>
+    /// <summary>
+    /// Half of the 95 % interval of a mean over the folds of a cross-validation. Their training parts overlap, so that they vary less than independent trainings would:
+    /// the variance is taken as (1/k + test/training) of that between folds instead of 1/k, with test/training = 1/(k − 1) (Nadeau and Bengio, "Inference for the
+    /// generalization error", 2003, section 3).
+    /// </summary>
+    /// <param name="values">2 to 10: one for each of the k folds.</param>
     internal static double HalfWidth(IReadOnlyList<double> values)
     {
-        var mean = values.Average();
-        var deviation = Math.Sqrt(values.Sum(value => (value - mean) * (value - mean)) / (values.Count - 1));
-        return StudentT[values.Count - 2] * deviation / Math.Sqrt(values.Count);
+        var (mean, k) = (values.Average(), (double)values.Count);
+        var deviation = Math.Sqrt(values.Sum(value => (value - mean) * (value - mean)) / (k - 1));
+        return StudentT[values.Count - 2] * deviation * Math.Sqrt(1 / k + 1 / (k - 1));
     }
 }

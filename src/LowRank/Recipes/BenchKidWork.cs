@@ -36,6 +36,7 @@ internal sealed class BenchKidWork(BenchKidOptions options, BenchKidData data, F
         };
         measured = measured with { Seconds = watch.Elapsed.TotalSeconds };
         part.Keep(options, measured);
+        if (part.Purpose is BenchKidPurpose.Choose or BenchKidPurpose.Judge && Directory.Exists(RunOf(part))) Tidy(RunOf(part), keepResult: part.Purpose == BenchKidPurpose.Judge);   // only now: what is cut off before needs it
         return measured;
     }
 
@@ -77,9 +78,7 @@ internal sealed class BenchKidWork(BenchKidOptions options, BenchKidData data, F
         try
         {
             var events = Train(recipe);
-            var measured = Size(part, recipe, events) with { Moments = Losses(events, data.Validation(part.Fold).Count) };
-            Tidy(recipe, keepResult: false);
-            return measured;
+            return Size(part, recipe, events) with { Moments = Losses(events, data.Validation(part.Fold).Count) };
         }
         catch (TrainingDivergedException)
         {
@@ -125,15 +124,13 @@ internal sealed class BenchKidWork(BenchKidOptions options, BenchKidData data, F
             var kid = drawing.Kid(part.Folder(options), step, Use(arm, recipe.Output, step), arm.Suffix);
             moments = [.. moments.Select(moment => moment.Step == step ? moment with { Kid = kid } : moment)];
         }
-        var measured = Size(part, recipe, events) with
+        return Size(part, recipe, events) with
         {
             Rate = rate,
             Moments = moments,
             HeldOutPictures = Pictures(events.OfType<HeldOutMeasured>().Last(), test.Count),
             Networks = drawing.Networks,
         };
-        Tidy(recipe, keepResult: true);
-        return measured;
     }
 
     private BenchKidTraining Judged(BenchKidPart part, double rate) =>
@@ -156,7 +153,7 @@ internal sealed class BenchKidWork(BenchKidOptions options, BenchKidData data, F
         }
         catch (TrainingDivergedException)   // its log stays; going on would diverge again
         {
-            if (File.Exists(Path.Combine(recipe.Output, "events.jsonl"))) Tidy(recipe, keepResult: false);   // not where the first step did
+            if (File.Exists(Path.Combine(recipe.Output, "events.jsonl"))) Tidy(recipe.Output, keepResult: false);   // not where the first step did
             throw;
         }
         return RunFolder.Open(recipe.Output).ReadEvents();
@@ -197,9 +194,9 @@ internal sealed class BenchKidWork(BenchKidOptions options, BenchKidData data, F
     }
 
     /// <summary>Removes what only a resume needed, which is many times as large as the result.</summary>
-    private static void Tidy(IRunOptions recipe, bool keepResult)
+    private static void Tidy(string run, bool keepResult)
     {
-        var folder = RunFolder.Open(recipe.Output);
+        var folder = RunFolder.Open(run);
         string[] folders = [folder.State, folder.TensorBoard, .. Directory.GetDirectories(folder.Path, "model-*"), .. keepResult ? (string[])[] : [folder.Model]];
         foreach (var path in folders.Where(Directory.Exists)) Directory.Delete(path, recursive: true);
         foreach (var step in folder.SavedSteps()) File.Delete(folder.SavedAdapter(step));

@@ -13,7 +13,6 @@ namespace LowRank.Recipes;
 public static class VerifyModel
 {
     private const int TrialSide = 16;
-    private const float TrialTimestep = 500;
 
     /// <summary>Looks at everything; what is wrong is in the report. Reads all weights, and holds the model in memory in float32 for the trial.</summary>
     /// <param name="model">A folder in the diffusers layout, or <c>icons-64</c>, the embedded base.</param>
@@ -53,8 +52,9 @@ public static class VerifyModel
         var size = side * family.LatentFactor;
         var input = randn([1, family.DenoiserChannels, side, side], ScalarType.Float32, generator: generator);
         var prompt = family.WithSizes(family.EncodePrompts(["a red heart"]), [new SizeCondition(size, size, 0, 0, size, size)]);
-        var output = family.Predict(input, tensor([TrialTimestep]), prompt).to(ScalarType.Float32);
-        var bar = family.Schedule.AlphasCumprod[(int)TrialTimestep];
+        var timestep = family.Schedule.AlphasCumprod.Count / 2;
+        var output = family.Predict(input, tensor([(float)timestep]), prompt).to(ScalarType.Float32);
+        var bar = family.Schedule.AlphasCumprod[timestep];
         var sample = Predictions.ToSample(family.PredictionType, input.narrow(1, 0, family.LatentChannels), output, Math.Sqrt(bar), Math.Sqrt(1 - bar));
         var pixels = family.DecodeLatents(sample);
         var (predicted, drawn) = (IsFinite(output), IsFinite(pixels));

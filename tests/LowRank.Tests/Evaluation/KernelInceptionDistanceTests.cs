@@ -39,6 +39,26 @@ public class KernelInceptionDistanceTests
     }
 
     [Fact]
+    public void Pictures_of_one_caption_are_not_compared_with_each_other()
+    {
+        using var scope = NewDisposeScope();
+        var real = Features("real", 7);
+        var drawn = cat([real, Features("generated", 7, shift: 0.3)], 1).view(14, 6);   // two for each, the first of them the real one itself
+        Assert.Equal(KernelInceptionDistance.Of(real, drawn[..7], KidEstimator.UStatistic), KernelInceptionDistance.Paired(real, drawn[..7], copies: 1), 1e-12);
+        Assert.Equal(ByHand(Rows(real), Rows(drawn), copies: 2), KernelInceptionDistance.Paired(real, drawn, copies: 2), 1e-9);
+
+        static double[][] Rows(Tensor features) => [.. features.to(ScalarType.Float64).data<double>().ToArray().Chunk((int)features.size(1))];
+        static double Kernel(double[] a, double[] b) => Math.Pow(a.Zip(b, (one, other) => one * other).Sum() / a.Length + 1, 3);
+        static double ByHand(double[][] x, double[][] y, int copies)
+        {
+            var within = from i in Enumerable.Range(0, x.Length) from j in Enumerable.Range(0, x.Length) where i != j select Kernel(x[i], x[j]);
+            var among = from i in Enumerable.Range(0, y.Length) from j in Enumerable.Range(0, y.Length) where i / copies != j / copies select Kernel(y[i], y[j]);
+            var between = from i in Enumerable.Range(0, x.Length) from j in Enumerable.Range(0, y.Length) where i != j / copies select Kernel(x[i], y[j]);
+            return within.Average() + among.Average() - 2 * between.Average();
+        }
+    }
+
+    [Fact]
     public void Sets_larger_than_what_is_held_at_once_give_the_sum_over_all_pairs()
     {
         using var scope = NewDisposeScope();

@@ -64,6 +64,48 @@ public sealed class BenchKidBadInputTests : IDisposable
           try         more pictures, or smaller folds and validation_every
         """, bench.Options with { Folds = 5 });
 
+    [Fact]
+    public void No_steps_and_steps_to_measure_that_ask_for_a_save_at_nearly_every_step()
+    {
+        Refuses<OptionsException>(
+            """
+            1 problem in the options
+
+            training.steps  0; must be 1 or more
+            """, bench.Options with { MeasureAt = [], Training = bench.Options.Training with { Steps = 0 } });
+        Refuses<OptionsException>(
+            """
+            1 problem in the options
+
+            measure_at  80; with 12001 steps each training would be saved and measured every 1 steps, 12001 times; take steps that share a larger divisor with each other and with training.steps
+            """, bench.Options with { MeasureAt = [80], Training = bench.Options.Training with { Steps = 12001 } });
+    }
+
+    [Theory, InlineData("set"), InlineData("others")]
+    public void A_picture_that_is_there_twice(string folder)
+    {
+        var copy = bench.Path(folder, "z-copy.png");
+        File.Copy(bench.Path("set", "picture-0.png"), copy);
+        File.WriteAllText(Path.ChangeExtension(copy, ".txt"), "another caption");
+        Refuses<DatasetException>(
+            $"""
+            {copy} is the same picture as {bench.Path("set", "picture-0.png")}: one of them would be learned and the other judged
+              try         to take one of them out
+            """, bench.Options);
+    }
+
+    [Fact]
+    public void A_picture_that_cannot_be_used()
+    {
+        File.WriteAllText(bench.Path("set", "broken.png"), "no picture");
+        File.WriteAllText(bench.Path("set", "broken.txt"), "a cat");
+        var problem = Assert.Throws<DatasetException>(() => TinyBench.Run(bench.Options)).Message.Split('\n');
+        Assert.Equal($"1 of the pictures in {bench.Path("set")} cannot be used", problem[0]);
+        Assert.StartsWith($"  {bench.Path("set", "broken.png")}: ", problem[1], StringComparison.Ordinal);
+        Assert.Equal("  try         to mend them, or take them out of the folder", problem[2]);
+        Assert.Equal(3, problem.Length);
+    }
+
     [Theory, InlineData("empty", false), InlineData("empty", true)]
     public void An_empty_folder(string name, bool others)
     {

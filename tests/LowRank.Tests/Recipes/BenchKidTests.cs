@@ -90,10 +90,10 @@ public sealed class BenchKidTests(BenchKidTests.Made made) : IClassFixture<Bench
     }
 
     [Fact]
-    public void Half_of_an_interval_is_Students()
+    public void Half_of_an_interval_is_Students_for_training_parts_that_overlap()
     {
-        // 1, 2, 4: mean 7/3, deviation 1.5275; of the mean 0.8819; times 4.303
-        Assert.Equal(3.7948, BenchKidSummary.HalfWidth([1, 2, 4]), 3);
+        // 1, 2, 4: mean 7/3, deviation 1.5275; times the root of 1/3 + 1/2, 0.9129; times 4.303
+        Assert.Equal(6.0003, BenchKidSummary.HalfWidth([1, 2, 4]), 3);
         Assert.True(new BenchKidDifference("", "", "", 3.8, 3.7948).ToldApart);
         Assert.False(new BenchKidDifference("", "", "", -3.7, 3.7948).ToldApart);
     }
