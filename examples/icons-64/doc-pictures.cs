@@ -27,6 +27,7 @@ var figures = new Dictionary<string, Action>
     ["inpainting-before-after"] = Inpainting,
     ["generate"] = GeneratePage,
     ["adapters"] = ShippedAdapters,
+    ["captions"] = Captions,
 };
 if (args.FirstOrDefault(name => !figures.ContainsKey(name)) is { } unknown)
 {
@@ -129,6 +130,13 @@ void ShippedAdapters()
     }
 }
 
+void Captions()
+{
+    const string measured = "runs/icons-64/measured-recall.png";
+    if (!File.Exists(measured)) throw new CheckpointException($"no {measured}\n  try    dotnet run -c Release examples/icons-64/measure.cs -- icons-64 --output runs/icons-64/measured.json");
+    Write("icons-64-captions", ImageFile.Read(measured));
+}
+
 // The adapter of a run; the run is made where it is not there.
 string Train(string recipe, string run, params string[] more) => Path.Combine(Trained(recipe, run, more), "adapter.safetensors");
 
@@ -169,11 +177,15 @@ string Mask(string name, int left, int right, int top, int bottom)
     return path;
 }
 
-// 256 colours: half the bytes, and nothing that one sees
 void Save(string name, string[] columns, (string Label, RgbImage[] Pictures)[] rows)
 {
     var labels = rows.Select(row => row.Label).ToArray();
-    var sheet = ImageGrid.Sheet([.. rows.Select(row => row.Pictures)], columns, labels.All(label => label.Length == 0) ? [] : labels, zoom: 2);
+    Write(name, ImageGrid.Sheet([.. rows.Select(row => row.Pictures)], columns, labels.All(label => label.Length == 0) ? [] : labels, zoom: 2));
+}
+
+// 256 colours: half the bytes, and nothing that one sees
+void Write(string name, RgbImage sheet)
+{
     using var image = NetVips.Image.NewFromMemory(sheet.Pixels, sheet.Size.Width, sheet.Size.Height, 3, NetVips.Enums.BandFormat.Uchar);
     using var srgb = image.Copy(interpretation: NetVips.Enums.Interpretation.Srgb);
     var path = $"docs/pictures/{name}.png";

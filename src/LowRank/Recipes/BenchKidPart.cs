@@ -85,7 +85,7 @@ internal sealed record BenchKidMeasured
     /// <summary>The part.</summary>
     public required string Part { get; init; }
 
-    /// <summary>Wall time of the part, all processes that went on with it together where it was resumed.</summary>
+    /// <summary>Wall time of the part; where it was resumed, of the last process.</summary>
     public required double Seconds { get; init; }
 
     /// <summary>The learning rate it was trained with; null where nothing was trained.</summary>
