@@ -52,7 +52,7 @@ public static class VerifyModel
         var size = side * family.LatentFactor;
         var input = randn([1, family.DenoiserChannels, side, side], ScalarType.Float32, generator: generator);
         var prompt = family.WithSizes(family.EncodePrompts(["a red heart"]), [new SizeCondition(size, size, 0, 0, size, size)]);
-        var timestep = family.Schedule.AlphasCumprod.Count / 2;
+        var timestep = family.Schedule.AlphasCumprod.Length / 2;
         var output = family.Predict(input, tensor([(float)timestep]), prompt).to(ScalarType.Float32);
         var bar = family.Schedule.AlphasCumprod[timestep];
         var sample = Predictions.ToSample(family.PredictionType, input.narrow(1, 0, family.LatentChannels), output, Math.Sqrt(bar), Math.Sqrt(1 - bar));
