@@ -38,10 +38,16 @@ if (!options.TryGetValue("--data", out var data) || !(options.TryGetValue("--mea
     Console.Error.WriteLine("name the pictures and the file: --data FOLDER --output FILE");
     return 2;
 }
+string[] folders = [Path.Combine(data, "plain"), Path.Combine(data, "held-out", "emoji"), Path.Combine(data, "tango")];
+if (Array.Find(folders, folder => !Directory.Exists(folder) || !Directory.EnumerateFiles(folder, "*.png", SearchOption.AllDirectories).Any()) is { } empty)
+{
+    Console.Error.WriteLine($"no PNG files in {empty}; make them first: dotnet run -c Release examples/icons-64/prepare.cs -- --output {data}");
+    return 1;
+}
 set_num_threads(1);   // several threads add numbers up in another order
-using var pictures = PictureTensor.Of(Path.Combine(data, "plain"));
-using var heldOut = PictureTensor.Of(Path.Combine(data, "held-out", "emoji"));
-using var tango = PictureTensor.Of(Path.Combine(data, "tango"));
+using var pictures = PictureTensor.Of(folders[0]);
+using var heldOut = PictureTensor.Of(folders[1]);
+using var tango = PictureTensor.Of(folders[2]);
 if (!options.ContainsKey("--measure"))
 {
     Console.WriteLine($"{pictures.size(0)} pictures to tell apart, {heldOut.size(0)} held out");
@@ -56,11 +62,10 @@ return 0;
 /// <summary>Pictures of a folder as one tensor.</summary>
 internal static class PictureTensor
 {
-    /// <summary>All PNG files below a folder, in the order of their paths: (n, 3, 64, 64) float32 in 0 to 1.</summary>
+    /// <summary>All PNG files below a folder, which has some, in the order of their paths: (n, 3, 64, 64) float32 in 0 to 1.</summary>
     public static Tensor Of(string folder)
     {
         var files = Directory.GetFiles(folder, "*.png", SearchOption.AllDirectories).Order(StringComparer.Ordinal).ToList();
-        if (files.Count == 0) throw new DirectoryNotFoundException($"no PNG files in {folder}; make them with examples/icons-64/prepare.cs");
         using var planes = tensor(files.SelectMany(file => IconFeatures.Planes(ImageFile.Read(file))).ToArray(), files.Count, 3, IconFeatureModel.Side, IconFeatureModel.Side);
         return planes.add(1).div_(2);
     }

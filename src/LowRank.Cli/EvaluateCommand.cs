@@ -25,6 +25,7 @@ internal static class EvaluateCommand
         var precision = new Option<Training.Precision?>("--precision") { HelpName = "fp32|bf16", Description = $"Arithmetic of --model. [default: {defaults.Precision.ToString().ToLowerInvariant()}]" };
         var seed = new Option<long>("--seed") { HelpName = "N", Description = "Seed of KID's subsets and of the first drawn picture; the next ones count up.", DefaultValueFactory = _ => defaults.Seed };
         var features = new Option<string>("--features", "-f") { HelpName = "NAME|PATH", Description = "What turns pictures into features: icons (embedded), the weights file of InceptionV3, or the folder of a CLIP model.", DefaultValueFactory = _ => defaults.Features };
+        var resize = new Option<string>("--resize") { HelpName = "NAME", Description = "Whose way of bringing pictures to InceptionV3's size: pytorch-fid, torch-fidelity or clean-fid. Numbers of different ways do not compare.", DefaultValueFactory = _ => defaults.Resize };
         var clip = new Option<string?>("--clip") { HelpName = "FOLDER", Description = "A CLIP model, for CMMD and CLIP score." };
         var training = new Option<string?>("--training", "-t") { HelpName = "FOLDER", Description = "Pictures that were trained on, which generated ones should not repeat. [default: --real]" };
         var subsets = new Option<int>("--subsets") { HelpName = "N", Description = "Subsets of KID.", DefaultValueFactory = _ => defaults.Subsets };
@@ -34,7 +35,7 @@ internal static class EvaluateCommand
 
         var command = new Command("evaluate", "Measure generated pictures against real ones: KID, FID, precision, recall, diversity, repeats of training pictures.")
         {
-            real, generated, output, model, adapters, embeddings, prompts, count, negative, sampler, steps, guidance, precision, seed, features, clip, training, subsets, subsetSize, neighbours, compare,
+            real, generated, output, model, adapters, embeddings, prompts, count, negative, sampler, steps, guidance, precision, seed, features, resize, clip, training, subsets, subsetSize, neighbours, compare,
         };
         command.SetAction(arguments => Run(screen, new EvaluateOptions
         {
@@ -53,6 +54,7 @@ internal static class EvaluateCommand
             Precision = arguments.GetValue(precision) ?? defaults.Precision,
             Seed = arguments.GetValue(seed),
             Features = arguments.GetValue(features)!,
+            Resize = arguments.GetValue(resize)!,
             Clip = arguments.GetValue(clip),
             Training = arguments.GetValue(training),
             Subsets = arguments.GetValue(subsets),

@@ -151,6 +151,22 @@ public sealed class EvaluateCommandTests : IDisposable
         [.. Evaluate("o", subsetSize: "1"), "--model", "icons-64", "--clip", shell.Path("no-clip"), "--steps", "0"]);
 
     [Fact]
+    public void A_way_of_resizing_that_there_is_not() => Refuses(
+        """
+        1 problem in the options
+
+        resize  bilinear; must be pytorch-fid, torch-fidelity or clean-fid
+        """, CommandLine.WrongUsage, [.. Evaluate("o", features: "inception.pth"), "--resize", "bilinear"]);
+
+    [Fact]
+    public void A_way_of_resizing_without_Inception() => Refuses(
+        """
+        1 problem in the options
+
+        resize  clean-fid; nothing without the weights file of InceptionV3: FOLDER/clip has its own way
+        """, CommandLine.WrongUsage, [.. Evaluate("o"), "--resize", "clean-fid"]);
+
+    [Fact]
     public void Options_of_drawing_without_a_model() => Refuses(
         """
         1 problem in the options

@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace LowRank.Cli.Tests;
 
-/// <summary>The program as a process of its own, killed without a word (as kill -9 does), and resumed.</summary>
+/// <summary>The program as a process of its own, killed without a word (as kill -9 does) or asked to end (as kill does), and resumed.</summary>
 public sealed class KilledRunTests : IDisposable
 {
     private readonly Shell shell = new();
@@ -30,6 +30,35 @@ public sealed class KilledRunTests : IDisposable
         Assert.False(File.Exists(shell.Path("run", "adapter.safetensors")), "the run was over before it was killed");
 
         Assert.Equal(0, await Finish(Start(["train", recipe, .. settings, "--resume"])));
+        Assert.Equal(File.ReadAllBytes(shell.Path("whole", "adapter.safetensors")), File.ReadAllBytes(shell.Path("run", "adapter.safetensors")));
+    }
+
+    /// <summary>Nothing but the signal saves here: there is no save between the first step and the last.</summary>
+    [Fact]
+    public async Task A_run_that_gets_SIGTERM_finishes_its_step_saves_and_says_so()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has no SIGTERM");
+        string[] line = ["train", shell.TinyRecipe(), "--set", "training.steps=60", "--set", "training.save_every=0"];
+        Assert.Equal(0, await Finish(Start([.. line, "--output", shell.Path("whole")])));
+
+        string output, errors, step;
+        using (var asked = Start(line))
+        {
+            var (read, told) = (new List<string>(), asked.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken));
+            while (!read.Exists(text => text.StartsWith(" step 3/60 ", StringComparison.Ordinal))) read.Add(Assert.IsType<string>(await asked.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken)));
+            using (var kill = Process.Start("sh", ["-c", $"kill -TERM {asked.Id}"])) await kill.WaitForExitAsync(TestContext.Current.CancellationToken);
+            output = await asked.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+            errors = await told;
+            await asked.WaitForExitAsync(TestContext.Current.CancellationToken);
+            Assert.Equal(CommandLine.Interrupted, asked.ExitCode);
+        }
+        Assert.Equal(" asked to end (SIGTERM): finishing this step, then saving\n", errors);
+        step = Path.GetFileName(Assert.Single(Directory.GetDirectories(shell.Path("run", "state"))))["step-".Length..].TrimStart('0');
+        Assert.Contains($" stopped   adapter and state are saved as of step {step}\n go on     lora train ", output, StringComparison.Ordinal);
+        Assert.InRange(int.Parse(step, System.Globalization.CultureInfo.InvariantCulture), 3, 59);
+        Assert.True(File.Exists(shell.Path("run", $"adapter-{step.PadLeft(6, '0')}.safetensors")));
+
+        Assert.Equal(0, await Finish(Start([.. line, "--resume"])));
         Assert.Equal(File.ReadAllBytes(shell.Path("whole", "adapter.safetensors")), File.ReadAllBytes(shell.Path("run", "adapter.safetensors")));
     }
 

@@ -20,15 +20,16 @@ public static class TinyClip
     /// <param name="folder">Made when absent.</param>
     /// <param name="seed">Of the weights.</param>
     /// <param name="texts">Whether it reads texts too.</param>
+    /// <param name="textSeed">Of the text encoder's weights; null: the same.</param>
     /// <returns>The folder.</returns>
-    public static string Write(string folder, long seed, bool texts = true)
+    public static string Write(string folder, long seed, bool texts = true, long? textSeed = null)
     {
         using var scope = NewDisposeScope();
         var layers = new LayerFactory(CPU, ScalarType.Float32);
         using var vision = new ClipVisionModel(ClipVisionConfig.Parse(Encoding.UTF8.GetBytes(Vision), "config.json"), layers);
         using var text = new ClipTextModel(ClipTextConfig.Parse(Encoding.UTF8.GetBytes(Text), "config.json"), projection: true, layers);
         Formula.Fill(vision, seed);
-        Formula.Fill(text, seed);
+        Formula.Fill(text, textSeed ?? seed);
         Directory.CreateDirectory(folder);
         using var tokenizer = new TinyTokenizer();
         foreach (var file in Directory.GetFiles(tokenizer.Folder)) File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));

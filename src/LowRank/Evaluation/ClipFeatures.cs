@@ -3,6 +3,7 @@ using LowRank.Images;
 using LowRank.Models;
 using LowRank.Models.Layers;
 using LowRank.Text;
+using static System.FormattableString;
 using static TorchSharp.torch;
 
 namespace LowRank.Evaluation;
@@ -16,14 +17,20 @@ internal sealed class ClipFeatures : ITextFeatureNetwork
     private readonly ClipTokenizer tokenizer;
     private readonly Device device;
 
-    private ClipFeatures(IFeatureNetwork pictures, ClipTextModel network, ClipTokenizer tokenizer, Device device) =>
+    private ClipFeatures(IFeatureNetwork pictures, ClipTextModel network, ClipTokenizer tokenizer, Device device)
+    {
         (this.pictures, this.network, this.tokenizer, this.device) = (pictures, network, tokenizer, device);
+        TextIdentity = Invariant($"texts of up to {Length} tokens, weights sha256 {FeatureBatches.HashOf(network)}");
+    }
 
     /// <inheritdoc/>
     public string Name => pictures.Name;
 
     /// <summary>That of the picture encoder: measures between pictures may be compared with those of the encoder alone.</summary>
     public string Identity => pictures.Identity;
+
+    /// <inheritdoc/>
+    public string TextIdentity { get; }
 
     /// <inheritdoc/>
     public int Dimension => pictures.Dimension;

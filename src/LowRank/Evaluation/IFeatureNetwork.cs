@@ -29,6 +29,9 @@ internal interface IFeatureNetwork : IDisposable
 /// <summary>A network that also puts text into the space of its pictures: CLIP.</summary>
 internal interface ITextFeatureNetwork : IFeatureNetwork
 {
+    /// <summary>How much of a text is read, and SHA-256 of the text encoder's weights, in one line. Measures with texts may be compared only where this and <see cref="IFeatureNetwork.Identity"/> are equal.</summary>
+    string TextIdentity { get; }
+
     /// <summary>The features of texts, to be compared with those of pictures by their angle.</summary>
     /// <param name="texts">At least one; what is longer than the model's context is cut off.</param>
     /// <returns>(n, <see cref="IFeatureNetwork.Dimension"/>) float32 on the CPU, not of unit length, in the texts' order. The caller owns it.</returns>

@@ -20,7 +20,7 @@ internal sealed class InceptionFeatures : IFeatureNetwork
     private InceptionFeatures(InceptionV3 network, InceptionInput input, Device device)
     {
         (this.network, this.input, this.device) = (network, input, device);
-        Identity = $"{Name}, input as {Word(input)}, weights sha256 {FeatureBatches.HashOf(network)}";
+        Identity = $"{Name}, input as {InceptionPicture.Ways.First(way => way.Value == input).Key}, weights sha256 {FeatureBatches.HashOf(network)}";
     }
 
     /// <inheritdoc/>
@@ -75,11 +75,4 @@ internal sealed class InceptionFeatures : IFeatureNetwork
             throw new CheckpointException($"the InceptionV3 that torchvision classifies with (fc of 1000 outputs, expected 1008): FID and KID are defined by other weights; in {weights.Path}; use {Published} of pytorch-fid");
         }
     }
-
-    private static string Word(InceptionInput input) => input switch
-    {
-        InceptionInput.PytorchFid => "pytorch-fid",
-        InceptionInput.TorchFidelity => "torch-fidelity",
-        _ => "clean-fid",
-    };
 }

@@ -21,6 +21,14 @@ internal static class InceptionPicture
     /// <summary>The side that the network was trained with.</summary>
     public const int Side = 299;
 
+    /// <summary>The ways by the names of the programs.</summary>
+    public static IReadOnlyDictionary<string, InceptionInput> Ways { get; } = new Dictionary<string, InceptionInput>
+    {
+        ["pytorch-fid"] = InceptionInput.PytorchFid,
+        ["torch-fidelity"] = InceptionInput.TorchFidelity,
+        ["clean-fid"] = InceptionInput.CleanFid,
+    };
+
     /// <summary>The planes of a picture.</summary>
     /// <param name="picture">Of any size.</param>
     /// <param name="way">How it is resized and scaled.</param>

@@ -35,7 +35,7 @@ public static class BenchKid
     /// <param name="resume">Goes on with the experiment in the output folder.</param>
     /// <param name="worker">Makes a part; null: here, one after the other, where peak memory is that of the whole process.</param>
     /// <param name="cancellation">Stops; what is made, and what trainings saved, stays.</param>
-    /// <exception cref="LowRankException">Options, model or pictures that cannot be used, or a training that diverged with the chosen rate.</exception>
+    /// <exception cref="LowRankException">Options, model or pictures that cannot be used, another program that makes the experiment, or a training that diverged with the chosen rate.</exception>
     /// <exception cref="OperationCanceledException">Stopped.</exception>
     public static BenchKidResult Run(BenchKidOptions options, IProgress<BenchKidProgress>? progress = null, bool resume = false, BenchKidWorker? worker = null, CancellationToken cancellation = default) =>
         Make(options, progress, resume, worker, Features, cancellation);
@@ -45,7 +45,7 @@ public static class BenchKid
     /// <param name="part">Its name, such as <c>judge/lora-4/fold-0/seed-0</c>.</param>
     /// <param name="progress">Hears the events of its training.</param>
     /// <param name="cancellation">Stops after the running step; what was saved stays.</param>
-    /// <exception cref="LowRankException">Options, model or pictures that cannot be used, or no such part.</exception>
+    /// <exception cref="LowRankException">Options, model or pictures that cannot be used, no such part, or one that another program makes.</exception>
     /// <exception cref="OperationCanceledException">Stopped.</exception>
     public static void RunPart(BenchKidOptions options, string part, IProgress<TrainingEvent>? progress = null, CancellationToken cancellation = default)
     {
@@ -66,6 +66,7 @@ public static class BenchKid
         // look at everything that could be wrong before hours of work
         var data = BenchKidData.Read(options, cancellation);
         var folder = BenchKidExperiment.Open(options, data, Identities(options, openFeatures), resume);
+        using var held = folder.Begin();
         data.Write(cancellation);
 
         // make the parts: times alone and first, choices before what waits for them

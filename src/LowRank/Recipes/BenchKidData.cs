@@ -33,13 +33,33 @@ internal sealed class BenchKidData
     {
         const int AnySize = 64;   // only names and captions are looked at
         PictureFiles.Find(options.Pictures);   // tells of two pictures with one caption
-        List<BenchKidPicture> Pictures(DataSetOptions set) => [.. TrainingData.Read([set], AnySize, 0, cancellation).Images.Select(image => new BenchKidPicture(image.Name.Replace('/', '-'), image.Path, image.Caption))];
+        List<BenchKidPicture> Pictures(DataSetOptions set)
+        {
+            var images = TrainingData.Read([set], AnySize, 0, cancellation).Images;
+            return [.. images.Zip(FlatNames(images.Select(image => image.Name)), (image, name) => new BenchKidPicture(name, image.Path, image.Caption))];
+        }
         var found = Pictures(new DataSetOptions { Folder = options.Pictures, Caption = options.Caption });
         var data = new BenchKidData(options, found, options.Others is { } others ? Pictures(new DataSetOptions { Folder = others }) : []);
         var needed = Enumerable.Range(1, int.MaxValue).First(count => count / options.Folds >= LeastOfKid && count - (count + options.Folds - 1) / options.Folds >= options.ValidationEvery);
         if (found.Count >= needed) return data;
         throw new DatasetException(string.Create(CultureInfo.InvariantCulture,
             $"{found.Count} picture{(found.Count == 1 ? "" : "s")} in {options.Pictures} {(found.Count == 1 ? "is" : "are")} too few: {options.Folds} folds need {needed} or more, so that KID has {LeastOfKid} of each to judge by and every {Nth(options.ValidationEvery)} of the others can choose a rate\n  try         more pictures, or smaller folds and validation_every"));
+    }
+
+    /// <summary>
+    /// Names for one folder: a/b.png is a-b.png, or a-b-2.png where there is an a-b before it. Endings do not tell pictures apart, since those of one name
+    /// share a caption and the name of what is drawn; nor do capitals, which not every disk does.
+    /// </summary>
+    internal static IEnumerable<string> FlatNames(IEnumerable<string> names)
+    {
+        var taken = new HashSet<string>(StringComparer.OrdinalIgnoreCase);
+        foreach (var flat in names.Select(name => name.Replace('/', '-')))
+        {
+            var stem = Path.GetFileNameWithoutExtension(flat);
+            var free = stem;
+            for (var number = 2; !taken.Add(free); number++) free = string.Create(CultureInfo.InvariantCulture, $"{stem}-{number}");
+            yield return free + Path.GetExtension(flat);
+        }
     }
 
     /// <summary>Pictures of the fold's test part.</summary>

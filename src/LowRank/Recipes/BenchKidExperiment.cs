@@ -19,7 +19,9 @@ internal sealed class BenchKidExperiment
 {
     private static readonly string[] Free = ["output", "workers", "quick", "pictures", "others"];   // folders may move; what is in them is held against the fingerprint
 
-    private BenchKidExperiment(string path) => Path = System.IO.Path.GetFullPath(path);
+    private readonly BenchKidFacts? fresh;   // of a new experiment, not written yet
+
+    private BenchKidExperiment(string path, BenchKidFacts? fresh) => (Path, this.fresh) = (System.IO.Path.GetFullPath(path), fresh);
 
     /// <summary>The folder, absolute.</summary>
     public string Path { get; }
@@ -42,7 +44,7 @@ internal sealed class BenchKidExperiment
     /// <summary>Pictures of every arm, side by side.</summary>
     public string Sheet => File("pictures.png");
 
-    /// <summary>A fresh folder for a new experiment, or that of one to go on with.</summary>
+    /// <summary>A fresh folder for a new experiment, or that of one to go on with. Writes nothing.</summary>
     /// <param name="options">Valid.</param>
     /// <param name="data">The set.</param>
     /// <param name="networks">Identities of the networks of features; null: not looked at.</param>
@@ -50,19 +52,23 @@ internal sealed class BenchKidExperiment
     /// <exception cref="OptionsException">There is one already, or none, or one with other options, pictures or networks.</exception>
     public static BenchKidExperiment Open(BenchKidOptions options, BenchKidData data, IReadOnlyDictionary<string, string>? networks, bool resume)
     {
-        var folder = new BenchKidExperiment(options.Output);
+        var values = OptionsOf(options, data);
+        var folder = new BenchKidExperiment(options.Output, resume ? null : new BenchKidFacts { Options = values, Networks = networks ?? new Dictionary<string, string>() });
         var begun = System.IO.File.Exists(folder.Facts);
         if (begun && !resume) throw new OptionsException($"the output folder already holds an experiment: {folder.Path}\n  try       to go on with it (--resume), another output folder, or remove the folder");
         if (!begun && resume) throw new OptionsException($"there is no experiment in {folder.Path}\n  looked for  {folder.Facts}\n  try         the folder that it was started with, or start a new one without --resume");
-        var values = OptionsOf(options, data);
-        if (begun)
-        {
-            folder.RequireSame(values, networks);
-            return folder;
-        }
-        OutputFolder.RequireWritable(folder.Path);
-        WholeFile.Write(folder.Facts, JsonSerializer.SerializeToUtf8Bytes(new BenchKidFacts { Options = values, Networks = networks ?? new Dictionary<string, string>() }, HubJson.Own));
+        if (begun) folder.RequireSame(values, networks);
         return folder;
+    }
+
+    /// <summary>Keeps the folder to this program until the result is disposed, and notes what a new experiment is begun with.</summary>
+    /// <exception cref="OptionsException">It cannot be written, or another program makes the experiment.</exception>
+    public FolderLock Begin()
+    {
+        OutputFolder.RequireWritable(Path);
+        var held = FolderLock.Take(Path, "an experiment");
+        if (fresh is not null) WholeFile.Write(Facts, JsonSerializer.SerializeToUtf8Bytes(fresh, HubJson.Own));
+        return held;
     }
 
     private void RequireSame(IReadOnlyDictionary<string, string> values, IReadOnlyDictionary<string, string>? networks)

@@ -78,6 +78,9 @@ public sealed record BenchKidOptions
     /// <summary>Whether this is the quick form.</summary>
     internal bool IsQuick { get; init; }
 
+    /// <summary>Folder of the recipe file that they came from; null where they came from none.</summary>
+    internal string? RecipeFolder { get; init; }
+
     /// <summary>Reads a recipe file.</summary>
     /// <param name="path">The TOML file. Folders and weights in it are relative to it; the output folder is relative to where the program runs.</param>
     /// <param name="settings"><c>key=value</c> pairs that override the file, such as <c>training.steps=500</c>.</param>
@@ -139,8 +142,27 @@ public sealed record BenchKidOptions
         check(Validation.Share == validation.Share && Validation.Every == validation.Every, $"validation.share, validation.every: do nothing here: folds are held out, and measured where pictures are drawn");
     }
 
+    /// <summary>
+    /// The same without places of this machine, to be quoted: what is named by a whole path is named from the recipe's folder on, or without a recipe file
+    /// from the output folder on; the output folder is its own name.
+    /// </summary>
+    internal BenchKidOptions Portable()
+    {
+        var output = Path.GetFullPath(Output);
+        string Short(string path) => Path.IsPathRooted(path) ? Path.GetRelativePath(RecipeFolder ?? output, path).Replace('\\', '/') : path;
+        return this with
+        {
+            Model = Short(Model),
+            Output = Path.IsPathRooted(Output) ? Path.GetFileName(Path.TrimEndingDirectorySeparator(output)) : Output,
+            Pictures = Short(Pictures),
+            Others = Others is null ? null : Short(Others),
+            Features = [.. Features.Select(Short)],
+        };
+    }
+
     private BenchKidOptions From(string folder) => this with
     {
+        RecipeFolder = folder,
         Pictures = Path.GetFullPath(Pictures, folder),
         Others = Others is null ? null : Path.GetFullPath(Others, folder),
         Features = [.. Features.Select(name => name != IconFeatures.Embedded && Path.Exists(Path.GetFullPath(name, folder)) ? Path.GetFullPath(name, folder) : name)],

@@ -44,7 +44,7 @@ internal static class BenchKidReport
     {
         var page = new StringBuilder();
         page.Append(CultureInfo.InvariantCulture, $"<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{Text(Path.GetFileName(folder.Path))}: LoRA against full fine-tuning</title>\n<style>\n{RunReport.Style}\n</style></head>\n<body>\n");
-        page.Append(CultureInfo.InvariantCulture, $"<h1>LoRA against full fine-tuning{(summary.Quick ? ": the quick form" : "")}</h1>\n<p class=\"state\">{Text(options.Model)}, {summary.Pictures} pictures in {options.Folds} folds, seeds {string.Join(", ", options.Seeds)}</p>\n");
+        page.Append(CultureInfo.InvariantCulture, $"<h1>LoRA against full fine-tuning{(summary.Quick ? ": the quick form" : "")}</h1>\n<p class=\"state\">{Text(options.Portable().Model)}, {summary.Pictures} pictures in {options.Folds} folds, seeds {string.Join(", ", options.Seeds)}</p>\n");
         page.Append("<h2>How it went</h2>\n<p class=\"faint\">Means over the folds; bars reach from the lowest to the highest training. Lower is better.</p>\n<div class=\"plots\">");
         foreach (var measure in summary.Measures())
         {

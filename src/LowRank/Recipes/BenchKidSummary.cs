@@ -60,7 +60,7 @@ internal sealed record BenchKidSummary
 
     public required bool Quick { get; init; }
 
-    /// <summary>The recipe as resolved.</summary>
+    /// <summary>The recipe as resolved, its paths those of <see cref="BenchKidOptions.Portable"/>.</summary>
     public required string Recipe { get; init; }
 
     /// <summary>Pictures of the set.</summary>
@@ -96,7 +96,7 @@ internal sealed record BenchKidSummary
         return new BenchKidSummary
         {
             Quick = options.IsQuick,
-            Recipe = RecipeFile.Write(options),
+            Recipe = RecipeFile.Write(options.Portable()),
             Pictures = pictures,
             Networks = SameNetworks(parts),
             Arms = arms,

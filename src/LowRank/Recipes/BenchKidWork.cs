@@ -18,11 +18,14 @@ namespace LowRank.Recipes;
 internal sealed class BenchKidWork(BenchKidOptions options, BenchKidData data, Func<string, IFeatureNetwork> openFeatures, IProgress<TrainingEvent>? progress, CancellationToken cancellation)
 {
     /// <summary>Makes it.</summary>
+    /// <exception cref="OptionsException">Another program makes it.</exception>
     /// <exception cref="OperationCanceledException">Stopped.</exception>
     public BenchKidMeasured Make(BenchKidPart part)
     {
         if (part.Measured(options) is { } made) return made;
         Directory.CreateDirectory(part.Folder(options));
+        using var held = FolderLock.Take(part.Folder(options), part.Name);
+        if (part.Measured(options) is { } meanwhile) return meanwhile;
         var watch = Stopwatch.StartNew();
         var measured = part.Purpose switch
         {
@@ -146,9 +149,15 @@ internal sealed class BenchKidWork(BenchKidOptions options, BenchKidData data, F
         var begun = File.Exists(Path.Combine(recipe.Output, "events.jsonl"));
         if (!begun && Directory.Exists(recipe.Output)) Directory.Delete(recipe.Output, recursive: true);   // killed before its log began: there is nothing in it
         if (begun) RemoveOddSaves(RunFolder.Open(recipe.Output), recipe.Training.SaveEvery);
-        if (!begun || !RunFolder.Open(recipe.Output).ReadEvents().OfType<RunFinished>().Any())
+        if (begun && RunFolder.Open(recipe.Output).ReadEvents() is var events && events.OfType<RunFinished>().Any()) return events;
+        try
         {
             if (!BenchKidArm.Train(recipe, begun, progress, cancellation).Finished) throw new OperationCanceledException(cancellation);
+        }
+        catch (TrainingDivergedException)   // its log stays; going on would diverge again
+        {
+            if (File.Exists(Path.Combine(recipe.Output, "events.jsonl"))) Tidy(recipe, keepResult: false);   // not where the first step did
+            throw;
         }
         return RunFolder.Open(recipe.Output).ReadEvents();
     }

@@ -67,14 +67,13 @@ public static class Evaluate
         RunOptions.ThrowIfAny(ProblemsOfCounts(options, real.Count, options.Model is null ? found.Count : prompts.Count * options.Count), "the options");
         OutputFolder.RequireWritable(options.Output);
 
-        using var network = FeatureNetworks.Open(options.Features);
-        using var clip = options.Clip is null ? null : ClipFeatures.Open(options.Clip, CPU);   // a folder, whatever its name is
+        using var networks = EvaluationNetworks.Open(options);
+        var (network, clip) = (networks.Features, networks.Clip);
         if (earlier is not null) RequireSameFeatures(options.Compare!, earlier, network, clip);
         var generated = options.Model is null ? found : EvaluationPictures.Draw(options, prompts, (done, all) => Tell("drawing", done, all), Warn, cancellation);
         var captions = clip is null ? null : CaptionsOf(generated, clip, Warn);
-        IFeatureNetwork[] networks = clip is null ? [network] : [network, clip];
-        using var realScan = ScannedPictures.Of(real, networks, done => Tell("real pictures", done, real.Count), cancellation);
-        using var generatedScan = ScannedPictures.Of(generated, networks, done => Tell("generated pictures", done, generated.Count), cancellation);
+        using var realScan = ScannedPictures.Of(real, networks.All, done => Tell("real pictures", done, real.Count), cancellation);
+        using var generatedScan = ScannedPictures.Of(generated, networks.All, done => Tell("generated pictures", done, generated.Count), cancellation);
         using var trainingScan = training is null ? null : ScannedPictures.Of(training, [], done => Tell("training pictures", done, training.Count), cancellation);
 
         Tell("comparing", 0, 0);
@@ -94,7 +93,7 @@ public static class Evaluate
             Fid = FrechetInceptionDistance.Of(x, y),
             Overlap = new(options.Neighbours, overlap.Precision, overlap.Recall, overlap.Density, overlap.Coverage),
             Diversity = new(VendiScore.Of(y), VendiScore.Of(x)),
-            Clip = clip is null ? null : ClipOf(clip, realScan.Features[1], generatedScan.Features[1], captions),
+            Clip = clip is null ? null : ClipOf(clip, realScan.Features[^1], generatedScan.Features[^1], captions),
             Duplicates = repeats.Report,
             Warnings = warnings,
         };
@@ -152,7 +151,10 @@ public static class Evaluate
     private static EvaluatedClip ClipOf(IFeatureNetwork clip, Tensor real, Tensor generated, IReadOnlyList<string>? captions)
     {
         using var scope = NewDisposeScope();
-        var cosines = captions is null ? null : ClipScores.Cosines(generated, ((ITextFeatureNetwork)clip).TextFeatures(captions));
-        return new(clip.Identity, Cmmd.Of(real, generated), ClipScores.ImageAlignment(generated, real).Average(), cosines is null ? null : ClipScores.Score(cosines), cosines?.Average());
+        var (cmmd, alignment) = (Cmmd.Of(real, generated), ClipScores.ImageAlignment(generated, real).Average());
+        if (captions is null) return new(clip.Identity, cmmd, alignment, null, null, null);
+        var reader = (ITextFeatureNetwork)clip;
+        var cosines = ClipScores.Cosines(generated, reader.TextFeatures(captions));
+        return new(clip.Identity, cmmd, alignment, ClipScores.Score(cosines), cosines.Average(), reader.TextIdentity);
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using LowRank.Evaluation;
 using LowRank.Training;
 
 namespace LowRank.Recipes;
@@ -48,6 +49,9 @@ public sealed record EvaluateOptions
     /// <summary>What turns pictures into features: <c>icons</c> (embedded), the weights file of InceptionV3, or the folder of a CLIP model.</summary>
     public string Features { get; init; } = "icons";
 
+    /// <summary>Whose way of bringing pictures to InceptionV3's size: <c>pytorch-fid</c>, <c>torch-fidelity</c> or <c>clean-fid</c>. Numbers of different ways say nothing of each other.</summary>
+    public string Resize { get; init; } = "pytorch-fid";
+
     /// <summary>Folder of a CLIP model, for CMMD and CLIP score; null for neither.</summary>
     public string? Clip { get; init; }
 
@@ -84,6 +88,8 @@ public sealed record EvaluateOptions
         Check(!IsBlank(Clip), $"clip: empty; must be the folder of a CLIP model");
         Check(IsBlank(Clip) || Clip is null || Directory.Exists(Clip), $"clip: {Clip}; there is no such folder: it must be that of a CLIP model");
         Check(!string.IsNullOrWhiteSpace(Features), $"features: empty; must be icons, the weights file of InceptionV3 or the folder of a CLIP model");
+        Check(InceptionPicture.Ways.ContainsKey(Resize), $"resize: {Resize}; must be {string.Join(", ", InceptionPicture.Ways.Keys.SkipLast(1))} or {InceptionPicture.Ways.Keys.Last()}");
+        Check(Resize == new EvaluateOptions { Real = "", Output = "" }.Resize || (Features != IconFeatures.Embedded && !Directory.Exists(Features)), $"resize: {Resize}; nothing without the weights file of InceptionV3: {Features} has its own way");
         Check(Subsets >= 1, $"subsets: {Subsets}; must be 1 or more");
         Check(SubsetSize >= 2, $"subset-size: {SubsetSize}; must be 2 or more pictures");
         Check(Neighbours >= 1, $"neighbours: {Neighbours}; must be 1 or more");

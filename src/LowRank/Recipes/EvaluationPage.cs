@@ -65,7 +65,7 @@ internal static class EvaluationPage
         }
         yield return ("training", Invariant($"{report.Duplicates.Training}: {report.Duplicates.Count} pictures"));
         yield return ("features", report.Features.Identity);
-        if (report.Clip is { } clip) yield return ("CLIP", clip.Identity);
+        if (report.Clip is { } clip) yield return ("CLIP", clip.TextIdentity is { } texts ? $"{clip.Identity}; {texts}" : clip.Identity);
         yield return ("subsets", Invariant($"{report.Kid.Subsets} of {report.Kid.SubsetSize}, seed {report.Kid.Seed}"));
         yield return ("neighbours", Invariant($"{report.Overlap.Neighbours}"));
 

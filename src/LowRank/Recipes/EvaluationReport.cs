@@ -107,12 +107,13 @@ internal sealed record EvaluatedOverlap(int Neighbours, double Precision, double
 internal sealed record EvaluatedDiversity(double Generated, double Real);
 
 /// <summary>What a CLIP model says.</summary>
-/// <param name="Identity">Its preprocessing and the hash of its weights.</param>
+/// <param name="Identity">Its preprocessing and the hash of its picture encoder's weights.</param>
 /// <param name="Cmmd">CLIP maximum mean discrepancy.</param>
 /// <param name="ImageAlignment">Mean cosine of generated pictures with the mean of the real ones, as the 2022 package measures it.</param>
 /// <param name="Score">CLIP score, 0 to 100; null without captions of the generated pictures.</param>
 /// <param name="TextAlignment">The same as a mean cosine, -1 to 1; null likewise.</param>
-internal sealed record EvaluatedClip(string Identity, double Cmmd, double ImageAlignment, double? Score, double? TextAlignment);
+/// <param name="TextIdentity">How much of a text it reads, and the hash of the text encoder's weights: scores may be compared only where this is equal too; null likewise.</param>
+internal sealed record EvaluatedClip(string Identity, double Cmmd, double ImageAlignment, double? Score, double? TextAlignment, string? TextIdentity);
 
 /// <summary>Generated pictures and the training pictures nearest to them, by hashes of 64 bits; mirrored ones count.</summary>
 /// <param name="Training">The folder that was searched.</param>

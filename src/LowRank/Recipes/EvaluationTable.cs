@@ -53,7 +53,7 @@ internal static class EvaluationTable
             lines.Add(Line("CMMD", one => one.Clip?.Cmmd, one => Text($"{one.Clip!.Cmmd:0.000}"), OtherCounts, $"distance by CLIP, less is nearer; {counts}, comparable only with so many"));
             lines.Add(Line("image alignment", one => one.Clip?.ImageAlignment, one => Text($"{one.Clip!.ImageAlignment:0.000}"), _ => null, "mean cosine by CLIP with the mean of the real pictures"));
         }
-        if (report.Clip?.Score is not null) lines.Add(Line("CLIP score", one => one.Clip?.Score, one => Text($"{one.Clip!.Score:0.00}"), _ => null, "agreement of pictures and prompts, more is better"));
+        if (report.Clip?.Score is not null) lines.Add(Line("CLIP score", one => one.Clip?.Score, one => Text($"{one.Clip!.Score:0.00}"), then => then.Clip!.TextIdentity == report.Clip.TextIdentity ? null : "other text encoder", "agreement of pictures and prompts, more is better"));
         lines.Add(Line("near-duplicates", one => one.Duplicates.Near, one => Text($"{one.Duplicates.Near} of {one.Generated.Count}"), then => then.Duplicates.Sha256 == report.Duplicates.Sha256 ? null : "other training pictures",
             Text($"generated pictures that repeat one of the {report.Duplicates.Count} in training, {report.Duplicates.NearInTraining} of which are like another themselves")));
         return lines;

@@ -42,6 +42,7 @@ public class ClipFeaturesTests
         TensorAssert.Equal(texts, opened.TextFeatures(["a cat", "red"]));
         Assert.NotEqual(0, (texts[0] - texts[1]).abs().max().item<float>());
         Assert.Equal($"clip, bicubic to 20, middle 20, mean 0.48145466 0.4578275 0.40821073, deviation 0.26862954 0.26130258 0.27577711, weights sha256 {FeatureBatches.HashOf(vision)}", opened.Identity);
+        Assert.Equal($"texts of up to 10 tokens, weights sha256 {FeatureBatches.HashOf(text)}", opened.TextIdentity);
     }
 
     [Fact]

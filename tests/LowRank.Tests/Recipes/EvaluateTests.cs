@@ -45,7 +45,7 @@ public sealed class EvaluateTests : IDisposable
         Assert.Equal(new EvaluatedOverlap(3, overlap.Precision, overlap.Recall, overlap.Density, overlap.Coverage), report.Overlap);
         Assert.Equal(new EvaluatedDiversity(VendiScore.Of(y), VendiScore.Of(x)), report.Diversity);
         var cosines = ClipScores.Cosines(y, network.TextFeatures([.. generated.Select(path => File.ReadAllText(Path.ChangeExtension(path, ".txt")).Trim())]));
-        Assert.Equal(new EvaluatedClip(network.Identity, Cmmd.Of(x, y), ClipScores.ImageAlignment(y, x).Average(), ClipScores.Score(cosines), cosines.Average()), report.Clip);
+        Assert.Equal(new EvaluatedClip(network.Identity, Cmmd.Of(x, y), ClipScores.ImageAlignment(y, x).Average(), ClipScores.Score(cosines), cosines.Average(), network.TextIdentity), report.Clip);
         Assert.Equal(new EvaluatedFeatures("clip", network.Identity, 6), report.Features);
         Assert.Equal((12, 9), (report.Real.Count, report.Generated.Count));
     }
@@ -149,6 +149,19 @@ public sealed class EvaluateTests : IDisposable
         Assert.Contains("CLIP score: 1 of 9 captions are longer than what the CLIP model reads; their ends do not count", Run(options).Warnings);
     }
 
+    [Fact]
+    public void A_CLIP_folder_that_is_named_for_features_too_is_opened_and_run_once()
+    {
+        using var once = EvaluationNetworks.Open(Options() with { Clip = folder.Path("clip") + Path.DirectorySeparatorChar });
+        Assert.Same(once.Features, once.Clip);
+        Assert.Same(once.Clip, Assert.Single(once.All));
+        using var twice = EvaluationNetworks.Open(Options() with { Clip = TinyClip.Write(folder.Path("copy"), seed: 3) });
+        Assert.Equal([twice.Features, twice.Clip!], twice.All);
+        using var alone = EvaluationNetworks.Open(Options());
+        Assert.Null(alone.Clip);
+        Assert.Same(alone.Features, Assert.Single(alone.All));
+    }
+
     /// <summary>"icons" is the embedded network where features are asked for; a CLIP model is a folder.</summary>
     [Fact]
     public void A_CLIP_folder_may_have_the_name_of_the_embedded_features()
@@ -241,6 +254,49 @@ public sealed class EvaluateTests : IDisposable
               here        {network.Identity}
               try         to evaluate both sets of pictures with the same CLIP model
             """, Assert.Throws<OptionsException>(() => Evaluate.Run(options with { Clip = other, Compare = earlier })).Message, ignoreLineEndingDifferences: true);
+    }
+
+    [Fact]
+    public void Inceptions_pictures_are_resized_as_asked_and_another_way_cannot_be_compared()
+    {
+        using var scope = NewDisposeScope();
+        using var weights = LowRank.Tests.Golden.InceptionTests.Build(7);
+        SafetensorsWriter.Write(folder.Path("inception.safetensors"), weights.state_dict());
+        var options = Options() with { Features = folder.Path("inception.safetensors"), Real = Pictures("few", 3), Generated = Pictures("fewer", 2, skip: 8), Subsets = 1, SubsetSize = 2, Neighbours = 1 };
+        Assert.Equal("pytorch-fid", options.Resize);
+        foreach (var (way, input, other) in new[] { ("pytorch-fid", InceptionInput.PytorchFid, "clean-fid"), ("torch-fidelity", InceptionInput.TorchFidelity, "pytorch-fid"), ("clean-fid", InceptionInput.CleanFid, "torch-fidelity") })
+        {
+            var report = Run(options with { Resize = way });
+            using var network = FeatureNetworks.Open(options.Features, input);
+            Assert.Equal((network.Identity, $"inception-v3, input as {way}"), (report.Features.Identity, network.Identity.Split(", weights")[0]));
+            var (x, y) = (network.Features([.. Files(options.Real).Select(ImageFile.Read)]), network.Features([.. Files(options.Generated!).Select(ImageFile.Read)]));
+            Assert.Equal(KernelInceptionDistance.Of(x, y), report.Kid.AllPictures);
+            var earlier = folder.Path("out", "evaluation.json");
+            Assert.Equal($"""
+                compare: {earlier} was measured by another network of features, so that its numbers say nothing beside these
+                  there       {network.Identity}
+                  here        {network.Identity.Replace(way, other, StringComparison.Ordinal)}
+                  try         to evaluate both sets of pictures with the same features
+                """, Assert.Throws<OptionsException>(() => Evaluate.Run(options with { Resize = other, Compare = earlier })).Message, ignoreLineEndingDifferences: true);
+        }
+    }
+
+    /// <summary>The pictures' side is the same, so that what knows no texts can be compared.</summary>
+    [Fact]
+    public void A_CLIP_score_by_another_text_encoder_is_not_shown_beside_this_one()
+    {
+        var options = Options() with { Clip = folder.Path("clip") };
+        var first = Run(options).Clip!;
+        var again = options with { Compare = folder.Path("out", "evaluation.json"), Output = folder.Path("again") };
+        var (same, shown) = (Shown(again), Shown(again with { Clip = TinyClip.Write(folder.Path("texts"), seed: 3, textSeed: 4) }));
+        Assert.Equal(same["CLIP score"].Text, same["CLIP score"].Earlier);
+        Assert.Equal(("other text encoder", same["CMMD"].Text, same["image alignment"].Text), (shown["CLIP score"].Earlier, shown["CMMD"].Earlier, shown["image alignment"].Earlier));
+        var other = EvaluationReport.Read(folder.Path("again", "evaluation.json")).Clip!;
+        Assert.NotEqual(first.TextAlignment, other.TextAlignment);
+        Assert.Equal(first with { Score = 0, TextAlignment = 0, TextIdentity = "" }, other with { Score = 0, TextAlignment = 0, TextIdentity = "" });
+        Assert.Contains(other.TextIdentity!, File.ReadAllText(folder.Path("again", "evaluation.html")), StringComparison.Ordinal);
+
+        Dictionary<string, EvaluationMeasure> Shown(EvaluateOptions asked) => Evaluate.Run(asked).Measures.ToDictionary(measure => measure.Name);
     }
 
     [Fact]

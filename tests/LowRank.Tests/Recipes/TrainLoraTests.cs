@@ -92,6 +92,23 @@ public sealed class TrainLoraTests : IDisposable
     }
 
     [Fact]
+    public void The_newest_two_states_stay_however_few_adapters_do()
+    {
+        var options = run.Options with { Training = run.Options.Training with { SaveEvery = 1, Keep = 1 } };
+        var whole = TinyRun.Train(options with { Output = run.Path("whole") });
+        using var stop = new CancellationTokenSource();
+        Assert.False(TinyRun.Train(options, listen: item => { if (item is StepFinished { Step: 3 }) stop.Cancel(); }, cancellation: stop.Token).Finished);
+        Assert.Equal(["step-000002", "step-000003"], Directory.GetDirectories(run.Path("run", "state")).Select(Path.GetFileName).Order());
+        Assert.Equal([3], RunFolder.Open(run.Output).SavedSteps());
+
+        Directory.Delete(run.Path("run", "state", "step-000003"), recursive: true);   // one save back
+        var first = 0L;
+        TinyRun.Train(options, resume: true, listen: item => { if (item is RunStarted started) first = started.FirstStep; });
+        Assert.Equal(2, first);
+        Assert.Equal(File.ReadAllBytes(whole.Adapter), File.ReadAllBytes(run.Path("run", "adapter.safetensors")));
+    }
+
+    [Fact]
     public void A_resume_with_other_pictures_is_refused()
     {
         TinyRun.Train(run.Options);
