@@ -1,6 +1,7 @@
 using LowRank.Adapters;
 using LowRank.Diffusion;
 using LowRank.Families;
+using LowRank.Foundation;
 using LowRank.Training;
 using static System.FormattableString;
 using static TorchSharp.torch;
@@ -36,7 +37,7 @@ internal static class IconsStepBenchmark
         var side = frozen.DefaultSize / frozen.LatentFactor;
         var text = frozen.EncodePrompts([.. Enumerable.Range(0, (int)batch).Select(i => Invariant($"a green book, number {i}"))]);
         text = new Conditioning { Hidden = text.Hidden.detach() };
-        var (noisy, timesteps, target) = (randn(batch, 4, side, side), full_like(zeros(batch), 500), randn(batch, 4, side, side));
+        var (noisy, timesteps, target) = (randn(batch, 4, side, side), TensorArithmetic.Filled([batch], 500), randn(batch, 4, side, side));
         var wanting = noisy.clone().requires_grad_();
         var runs = new Dictionary<string, Action>
         {

@@ -100,7 +100,7 @@ public sealed class GenerateCommandTests : IDisposable
     [Fact]
     public void A_learned_token_changes_pictures_whose_prompt_names_it_and_no_others()
     {
-        using (var rows = TorchSharp.torch.full([2, 128], 0.3f))
+        using (var rows = LowRank.Foundation.TensorArithmetic.Filled([2, 128], 0.3))
         {
             LowRank.Adapters.EmbeddingWriter.Write(shell.Path("style.safetensors"), new("<my-style>", new Dictionary<string, TorchSharp.torch.Tensor> { ["text_encoder"] = rows }));
         }

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Testing;
@@ -74,7 +75,7 @@ public static class Formula
             var weight = Weight(prefix + name, parameter.shape, seed);
             if (multiply.ValueKind == JsonValueKind.Object)
             {
-                foreach (var rule in multiply.EnumerateObject().Where(rule => Regex.IsMatch(prefix + name, rule.Name))) weight.mul_((float)rule.Value.GetDouble());
+                foreach (var rule in multiply.EnumerateObject().Where(rule => Regex.IsMatch(prefix + name, rule.Name))) weight.MultiplyInPlace((float)rule.Value.GetDouble());
             }
             parameter.copy_(weight);
         }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Testing;
@@ -15,8 +16,8 @@ public static class TensorAssert
         var have = actual.detach().cpu().to(ScalarType.Float64).contiguous().flatten();
         if (want.numel() == 0) return;
         var difference = (have - want).abs();
-        var excess = difference - (want.abs() * rtol + atol);
-        var bad = excess.gt(0).logical_or(have.isfinite().logical_not().logical_and(have.eq(want).logical_not()));
+        var excess = difference - want.abs().Times(rtol).Plus(atol);
+        var bad = excess.IsAbove(0).logical_or(have.isfinite().logical_not().logical_and(have.eq(want).logical_not()));
         if (nanEqual) bad = bad.logical_and(have.isnan().logical_and(want.isnan()).logical_not());
         else bad = bad.logical_or(have.isnan()).logical_or(want.isnan());
         var count = bad.sum().item<long>();

@@ -13,7 +13,7 @@ namespace LowRank.Foundation;
 /// the call fails with "Expected false to be true", or goes on with another number (on two cores one of 20,000 sums failed beside a thread that only allocates arrays).
 /// Here each <see cref="Scalar"/> lives until the call is over and is freed at once, so nothing waits for a finalizer either.
 /// </para>
-/// <para>eng/BannedSymbols.Library.txt bans the operators that do not, and <c>ScalarLifetimeTests</c> looks for them in the built library.</para>
+/// <para>eng/BannedSymbols.Numbers.txt bans the operators that do not, in the library, its tests and its benchmarks, and <c>ScalarLifetimeTests</c> looks for them in what was built.</para>
 /// <para>
 /// Results are new tensors in the current dispose scope, and gradients flow as through the operators; methods that end in InPlace change their first tensor and return it.
 /// Whole numbers leave an integer tensor's dtype, as in PyTorch.

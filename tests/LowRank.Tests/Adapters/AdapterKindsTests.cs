@@ -54,7 +54,7 @@ public sealed class AdapterKindsTests : IDisposable
         var set = Make(net, name);
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        foreach (var (factor, parameter) in set.NamedParameters()) parameter.add_(Formula.Noise(factor, parameter.shape, 1, amplitude));
+        foreach (var (factor, parameter) in set.NamedParameters()) parameter.AddInPlace(Formula.Noise(factor, parameter.shape, 1, amplitude));
         return set;
     }
 
@@ -67,7 +67,7 @@ public sealed class AdapterKindsTests : IDisposable
         {
             using var delta = layer.Delta();
             Assert.Equal(LayerShape.WeightOf(layer.Module).shape, delta.shape);
-            merged.get_parameter(layer.Path + ".weight")!.add_(delta.to(ScalarType.Float64).mul_(strength));
+            merged.get_parameter(layer.Path + ".weight")!.AddInPlace(delta.to(ScalarType.Float64).MultiplyInPlace(strength));
         }
         return merged;
     }
@@ -146,7 +146,7 @@ public sealed class AdapterKindsTests : IDisposable
         using var net = TinyNet.Make(ScalarType.Float64);
         var x = Formula.Noise("x", [2, 4, 6, 6], 1).to(ScalarType.Float64).requires_grad_();
         using var set = MakeTrained(net, name);
-        Tensor Loss() => net.call(x).square().mean();
+        Tensor Loss() => net.call(x).Squared().mean();
         Loss().backward();
         var (gradients, values) = (set.FlatGradients.clone(), set.FlatParameters.detach().clone());
         var checkedByRule = name == "dora" ? set.NamedParameters().Where(item => item.Name.EndsWith(".magnitude", StringComparison.Ordinal)).Select(item => item.Name).ToHashSet() : null;   // by PEFT's rule the norm has none
@@ -160,7 +160,7 @@ public sealed class AdapterKindsTests : IDisposable
         using var quiet = no_grad();
         double At(double step)
         {
-            set.FlatParameters.copy_(values + direction * step);
+            set.FlatParameters.copy_(values.Plus(direction.Times(step)));
             return Loss().item<double>();
         }
         var numeric = (At(1e-3) - At(-1e-3)) / 2e-3;
@@ -176,7 +176,7 @@ public sealed class AdapterKindsTests : IDisposable
         LeakGuard.AssertNothingLeft(() =>
         {
             using var scope = NewDisposeScope();
-            net.call(Formula.Noise("x", [2, 4, 6, 6], 1).to(ScalarType.BFloat16)).to(ScalarType.Float32).square().mean().backward();
+            net.call(Formula.Noise("x", [2, 4, 6, 6], 1).to(ScalarType.BFloat16)).to(ScalarType.Float32).Squared().mean().backward();
             set.FlatGradients.zero_();
         });
         LeakGuard.AssertNothingLeft(() => WeightNorms.Limit(set.Layers, 1));
@@ -269,7 +269,7 @@ public sealed class AdapterKindsTests : IDisposable
             using var set = AdapterSet.Create(TinyNet.Components(net), options, init, CPU);
             using (no_grad())
             {
-                foreach (var (factor, parameter) in set.NamedParameters()) parameter.add_(Formula.Noise(factor, parameter.shape, 1, 0.4f));
+                foreach (var (factor, parameter) in set.NamedParameters()) parameter.AddInPlace(Formula.Noise(factor, parameter.shape, 1, 0.4f));
             }
             var x = Formula.Noise("x", [3, 4, 6, 6], 1);
             var without = net.call(x);
@@ -296,7 +296,7 @@ public sealed class AdapterKindsTests : IDisposable
         Formula.Fill(net, 1);
         using var init = new Generator(1);
         using var set = AdapterSet.Create(TinyNet.Components(net), new() { Rank = 1, Targets = ["layer"], RankDropout = 0.5 }, init, CPU);
-        using (no_grad()) set.FlatParameters.fill_(0.5);
+        using (no_grad()) set.FlatParameters.copy_(tensor(0.5f));
         var x = ones(200, 5, 4);
         set.DropoutStream = init;
         set.Strength = 0;
@@ -304,7 +304,7 @@ public sealed class AdapterKindsTests : IDisposable
         set.Strength = 1;
         var added = (net.call(x) - plain)[TensorIndex.Colon, TensorIndex.Colon, 0];   // (200, 5): with rank 1 each picture has all of it, doubled, or nothing
         TensorAssert.Equal(added[TensorIndex.Colon, 0].unsqueeze(1).expand(200, 5), added);
-        var kept = added[TensorIndex.Colon, 0].gt(0.01).sum().item<long>();
+        var kept = added[TensorIndex.Colon, 0].IsAbove(0.01).sum().item<long>();
         Assert.InRange(kept, 70, 130);
         Assert.Equal(2.0, added.max().item<float>(), 1e-5);   // 4 inputs · 0.5 · 0.5, grown by 1 / (1 - 0.5)
     }

@@ -1,4 +1,5 @@
 using LowRank.Adapters;
+using LowRank.Foundation;
 using LowRank.Testing;
 using static TorchSharp.torch;
 
@@ -53,7 +54,7 @@ public class AdapterSetTests
         {
             using var quiet = no_grad();
             var weight = merged.get_parameter(layer.Path + ".weight")!;
-            weight.add_(layer.Delta().to(ScalarType.Float64).mul_(0.75));
+            weight.AddInPlace(layer.Delta().to(ScalarType.Float64).MultiplyInPlace(0.75));
         }
         var expected = merged.call(x.to(ScalarType.Float64));
         var tolerance = type switch { ScalarType.BFloat16 => 0.03, ScalarType.Float16 => 4e-3, ScalarType.Float32 => 2e-6, _ => 1e-6 };
@@ -99,7 +100,7 @@ public class AdapterSetTests
         var both = net.call(x);
         a.Detach();
         var onlyB = net.call(x);
-        TensorAssert.Close(onlyA + onlyB - before, both, 1e-5, 1e-5);
+        TensorAssert.Close(onlyA.Plus(onlyB) - before, both, 1e-5, 1e-5);
         b.Detach();
         TensorAssert.Equal(before, net.call(x));
     }
@@ -111,12 +112,12 @@ public class AdapterSetTests
         using var net = TinyNet.Make();
         var x = Formula.Noise("x", [2, 4, 6, 6], 1);
         using var set = MakeTrained(net);
-        net.call(x).square().sum().backward();
+        net.call(x).Squared().sum().backward();
 
         var copies = set.NamedParameters().ToDictionary(item => item.Name, item => item.Parameter.detach().clone().requires_grad_());
         Tensor Branch(string path, Func<Tensor, Tensor, Tensor> down, Func<Tensor, Tensor, Tensor> up, Tensor input, double scale) =>
             Plain((nn.Module<Tensor, Tensor>)net.named_children().Single(child => child.name == path).module, input)
-                + up(down(input, copies[$"net.{path}.down"]), copies[$"net.{path}.up"]) * scale;
+                .Plus(up(down(input, copies[$"net.{path}.down"]), copies[$"net.{path}.up"]).Times(scale));
         Tensor Plain(nn.Module<Tensor, Tensor> module, Tensor input)
         {
             set.Strength = 0;
@@ -127,7 +128,7 @@ public class AdapterSetTests
         y = nn.functional.silu(y).permute(0, 2, 3, 1).reshape(-1, 8);
         y = Branch("first", (v, w) => v.mm(w.t()), (v, w) => v.mm(w.t()), y, 0.5);
         y = Branch("last", (v, w) => v.mm(w.t()), (v, w) => v.mm(w.t()), y, 0.5);
-        y.square().sum().backward();
+        y.Squared().sum().backward();
 
         var expected = cat(copies.Values.Select(copy => copy.grad!.flatten()).ToArray());
         TensorAssert.Close(expected, set.FlatGradients, 1e-4, 1e-4);
@@ -145,7 +146,7 @@ public class AdapterSetTests
         var once = set.FlatGradients.clone();
         Assert.True(once.abs().sum().item<float>() > 0);
         net.call(x).sum().backward();
-        TensorAssert.Equal(once * 2, set.FlatGradients);
+        TensorAssert.Equal(once.Times(2), set.FlatGradients);
         set.FlatGradients.zero_();
         net.call(x).sum().backward();
         TensorAssert.Equal(once, set.FlatGradients);
@@ -157,7 +158,7 @@ public class AdapterSetTests
             offset += parameter.numel();
         }
         var before = net.call(x);
-        set.FlatParameters.mul_(0.5);
+        set.FlatParameters.MultiplyInPlace(0.5);
         offset = 0;
         foreach (var (name, parameter) in set.NamedParameters())
         {
@@ -237,7 +238,7 @@ public class AdapterSetTests
         {
             using var scope = NewDisposeScope();
             var x = Formula.Noise("x", [2, 4, 6, 6], 1).to(ScalarType.BFloat16);
-            net.call(x).to(ScalarType.Float32).square().mean().backward();
+            net.call(x).to(ScalarType.Float32).Squared().mean().backward();
             set.FlatGradients.zero_();
         });
         LeakGuard.AssertNothingLeft(() =>
@@ -253,11 +254,11 @@ public class AdapterSetTests
         using var net = TinyNet.Make();
         var x = Formula.Noise("x", [1, 4, 6, 6], 1).requires_grad_();
         using var set = MakeTrained(net);
-        net.call(x).square().sum().backward();
+        net.call(x).Squared().sum().backward();
         var analytic = x.grad!.clone();
         var step = Formula.Noise("d", [1, 4, 6, 6], 2);
         using var quiet = no_grad();
-        double Loss(double t) => net.call(x + step * t).to(ScalarType.Float64).square().sum().item<double>();
+        double Loss(double t) => net.call(x.Plus(step.Times(t))).to(ScalarType.Float64).Squared().sum().item<double>();
         var numeric = (Loss(1e-3) - Loss(-1e-3)) / 2e-3;
         Assert.Equal(1.0, (analytic * step).sum().item<float>() / numeric, 1e-3);
     }

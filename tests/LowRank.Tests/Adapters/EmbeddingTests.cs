@@ -63,7 +63,7 @@ public sealed class EmbeddingTests : IDisposable
     [Fact]
     public void Numbers_that_are_none_are_not_written()
     {
-        using var bad = new Embedding("<s1>", new Dictionary<string, Tensor> { ["text_encoder"] = full([1, 12], 1e6f) });
+        using var bad = new Embedding("<s1>", new Dictionary<string, Tensor> { ["text_encoder"] = TensorArithmetic.Filled([1, 12], 1e6) });
         Assert.Equal(
             $"the embedding <s1> is not written: it has numbers that are not finite as F16; {folder.Path("bad.safetensors")}; the training diverged: use an earlier save",
             Assert.Throws<CheckpointException>(() => EmbeddingWriter.Write(folder.Path("bad.safetensors"), bad, EmbeddingFormat.A1111, StoredType.F16)).Message);

@@ -1,4 +1,5 @@
 using LowRank.Adapters;
+using LowRank.Foundation;
 using LowRank.Testing;
 using static TorchSharp.torch;
 
@@ -19,7 +20,7 @@ public class RoundedSumTests
         Tensor[] tensors = Tensors(rows, inputs, outputs);
         Tensor[] exact = [.. tensors.Select(tensor => tensor.detach().to(ScalarType.Float64).requires_grad_())];
         var weights = Formula.Noise("g", [rows, outputs], 9).to(ScalarType.BFloat16);
-        var expected = exact[1] + Factor * exact[0].mm(exact[2].t()).mm(exact[3].t());
+        var expected = exact[1].Plus(exact[0].mm(exact[2].t()).mm(exact[3].t()).Times(Factor));
         var actual = RoundedSum.apply(tensors[0], tensors[1], tensors[2], tensors[3], Factor, true);
         var expectedGradients = autograd.grad([expected], exact, [weights.to(ScalarType.Float64)]);
         var gradients = autograd.grad([actual], tensors, [weights]);

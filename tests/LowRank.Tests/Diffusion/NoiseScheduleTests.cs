@@ -77,11 +77,11 @@ public class NoiseScheduleTests
         var noise = Formula.Noise("noise", [2, 4, 3, 5], 1);
         const double sigma = 0.6;
         var alpha = type == PredictionType.Flow ? 1 - sigma : 0.8;
-        var noisy = alpha * latents + sigma * noise;
+        var noisy = latents.Times(alpha).Plus(noise.Times(sigma));
         var output = type switch
         {
             PredictionType.Epsilon => noise,
-            PredictionType.VPrediction => alpha * noise - sigma * latents,
+            PredictionType.VPrediction => noise.Times(alpha) - latents.Times(sigma),
             PredictionType.Sample => latents,
             _ => noise - latents,
         };

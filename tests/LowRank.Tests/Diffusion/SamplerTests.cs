@@ -27,7 +27,7 @@ public class SamplerTests
     {
         var sigma = Schedule.SigmaOfTimestep(timestep);
         var level = NoiseLevel.OfSigma(sigma);
-        return (x - level.Alpha * latents) / level.Sigma;
+        return (x - latents.Times(level.Alpha)).Over(level.Sigma);
     }
 
     private static SamplerRun Run(Tensor latents, Action<int>? onCall = null, CancellationTokenSource? stop = null) => new()
@@ -49,7 +49,7 @@ public class SamplerTests
         var latents = Formula.Noise("latents", [1, 4, 4, 4], 1, 0.5);
         var sampler = SamplerCatalog.Create(name, Schedule);
         var plan = sampler.Plan(20);
-        var found = sampler.Run(plan, Formula.Noise("noise", [1, 4, 4, 4], 2) * plan.InitialScale, Run(latents));
+        var found = sampler.Run(plan, Formula.Noise("noise", [1, 4, 4, 4], 2).Times(plan.InitialScale), Run(latents));
         TensorAssert.Close(latents, found, 0, 0.15, name);   // DDIM, PNDM and TCD end at timestep 0, which is not quite clean
     }
 

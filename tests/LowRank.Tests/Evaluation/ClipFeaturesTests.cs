@@ -30,7 +30,7 @@ public class ClipFeaturesTests
         using var scope = NewDisposeScope();
         using var vision = VisionModel(projection: 6);
         using var text = TextModel();
-        Write(folder, Whole, [.. vision.state_dict(), .. text.state_dict(), new("logit_scale", tensor(4.6f)), new("vision_model.embeddings.position_ids", arange(17)), new("text_model.embeddings.position_ids", arange(10))]);
+        Write(folder, Whole, [.. vision.state_dict(), .. text.state_dict(), new("logit_scale", tensor(4.6f)), new("vision_model.embeddings.position_ids", TensorArithmetic.Counting(17, ScalarType.Int64)), new("text_model.embeddings.position_ids", TensorArithmetic.Counting(10, ScalarType.Int64))]);
 
         using var opened = Assert.IsAssignableFrom<ITextFeatureNetwork>(FeatureNetworks.Open(folder.FullName));
 

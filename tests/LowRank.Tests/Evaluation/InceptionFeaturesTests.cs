@@ -52,7 +52,7 @@ public class InceptionFeaturesTests
         copy.load_state_dict(one.state_dict());
         Assert.Equal(FeatureBatches.HashOf(one), FeatureBatches.HashOf(copy));
 
-        using (no_grad()) copy.bias!.add_(1e-3);
+        using (no_grad()) copy.bias!.AddInPlace(1e-3);
         Assert.NotEqual(FeatureBatches.HashOf(one), FeatureBatches.HashOf(copy));
     }
 

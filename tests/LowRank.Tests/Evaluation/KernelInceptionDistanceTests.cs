@@ -1,4 +1,5 @@
 using LowRank.Evaluation;
+using LowRank.Foundation;
 using LowRank.Testing;
 using static TorchSharp.torch;
 
@@ -6,7 +7,7 @@ namespace LowRank.Tests.Evaluation;
 
 public class KernelInceptionDistanceTests
 {
-    private static Tensor Features(string name, int count, int dimension = 6, double shift = 0) => Formula.Noise(name, [count, dimension], 5) + shift;
+    private static Tensor Features(string name, int count, int dimension = 6, double shift = 0) => Formula.Noise(name, [count, dimension], 5).Plus(shift);
 
     [Fact]
     public void A_seed_draws_the_same_subsets_again_and_another_seed_draws_others()
@@ -64,7 +65,7 @@ public class KernelInceptionDistanceTests
         using var scope = NewDisposeScope();
         var (real, generated) = (Features("real", 1500, dimension: 3), Features("generated", 1100, dimension: 3, shift: 0.5));
         var (x, y) = (real.to(ScalarType.Float64), generated.to(ScalarType.Float64));
-        double MeanOf(Tensor a, Tensor b) => (a.matmul(b.t()) / 3 + 1).pow(3).mean().item<double>();
+        double MeanOf(Tensor a, Tensor b) => a.matmul(b.t()).Over(3).Plus(1).Power(3).mean().item<double>();
         Assert.Equal(MeanOf(x, x) + MeanOf(y, y) - 2 * MeanOf(x, y), KernelInceptionDistance.Of(real, generated, KidEstimator.Biased), 1e-9);
     }
 

@@ -1,4 +1,5 @@
 using LowRank.Evaluation;
+using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Testing;
 using static TorchSharp.torch;
@@ -7,7 +8,7 @@ namespace LowRank.Tests.Evaluation;
 
 public class MeasuresTests
 {
-    private static Tensor Features(string name, int count, int dimension = 6, double shift = 0) => Formula.Noise(name, [count, dimension], 5) + shift;
+    private static Tensor Features(string name, int count, int dimension = 6, double shift = 0) => Formula.Noise(name, [count, dimension], 5).Plus(shift);
 
     [Fact]
     public void Nothing_that_was_made_outlives_a_measure()
@@ -33,7 +34,7 @@ public class MeasuresTests
         using var scope = NewDisposeScope();
         var (real, generated) = (Features("real", 1300, dimension: 3), Features("generated", 1100, dimension: 3, shift: 0.4));
         var (x, y) = (real.to(ScalarType.Float64), generated.to(ScalarType.Float64));
-        Tensor Distances(Tensor a, Tensor b) => (a.unsqueeze(1) - b.unsqueeze(0)).square().sum(2);
+        Tensor Distances(Tensor a, Tensor b) => (a.unsqueeze(1) - b.unsqueeze(0)).Squared().sum(2);
         Tensor Radii(Tensor a) => Distances(a, a).sort(1).Values.select(1, 4);
         var between = Distances(x, y);
         var inReal = between.lt(Radii(x).unsqueeze(1));
@@ -49,7 +50,7 @@ public class MeasuresTests
         using var scope = NewDisposeScope();
         var (real, generated) = (Features("real", 1200, dimension: 3), Features("generated", 1030, dimension: 3, shift: 0.4));
         Tensor Unit(Tensor a) => a.to(ScalarType.Float64) / a.to(ScalarType.Float64).norm(1, keepdim: true);
-        double Mean(Tensor a, Tensor b) => ((a.unsqueeze(1) - b.unsqueeze(0)).square().sum(2) / -200).exp().mean().item<double>();
+        double Mean(Tensor a, Tensor b) => (a.unsqueeze(1) - b.unsqueeze(0)).Squared().sum(2).Over(-200).exp().mean().item<double>();
         var (x, y) = (Unit(real), Unit(generated));
         Assert.Equal(1000 * (Mean(x, x) + Mean(y, y) - 2 * Mean(x, y)), Cmmd.Of(real, generated), 1e-9);
     }

@@ -1,6 +1,7 @@
 using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
 using LowRank.Families;
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Families;
@@ -39,7 +40,7 @@ public class EmbeddedBaseTests
             Noise = () => throw new InvalidOperationException("DDIM draws none"),
             Predict = (x, timestep) =>
             {
-                var halves = family.Predict(cat([x, x]), full([2], (float)timestep), both).chunk(2);
+                var halves = family.Predict(cat([x, x]), TensorArithmetic.Filled([2], timestep), both).chunk(2);
                 return guidance.Combine(halves[0], halves[1]);
             },
         });

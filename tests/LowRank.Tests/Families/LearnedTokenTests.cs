@@ -54,8 +54,8 @@ public class LearnedTokenTests
         using var scope = NewDisposeScope();
         var (used, unused) = (ones(2, 24).requires_grad_(), ones(1, 24).requires_grad_());
         family.Place([Token("<s1>", ("text_encoder", used)), Token("<s2>", ("text_encoder", unused))]);
-        family.EncodePrompts(["a <s1>"]).Hidden.square().sum().backward();
-        Assert.True(used.grad!.abs().sum(1).gt(0).all().item<bool>());
+        family.EncodePrompts(["a <s1>"]).Hidden.Squared().sum().backward();
+        Assert.True(used.grad!.abs().sum(1).IsAbove(0).all().item<bool>());
         Assert.Equal(0, unused.grad!.abs().sum().item<float>());
         Assert.All(family.Component("text_encoder").parameters(), parameter => Assert.Null(parameter.grad));
     }

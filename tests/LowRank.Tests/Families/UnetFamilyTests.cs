@@ -131,7 +131,7 @@ public class UnetFamilyTests
         TensorAssert.Equal(drawn, family.EncodeImages(pixels, same));
         using var posterior = family.Pictures.Posterior(pixels);
         var noise = randn([2, 4, 2, 3], generator: new Generator(5));
-        TensorAssert.Close((posterior.Mean + (posterior.LogVariance * 0.5).exp() * noise) * 0.18215, drawn, 1e-5, 1e-6);
+        TensorAssert.Close(posterior.Mean.Plus(posterior.LogVariance.Times(0.5).exp() * noise).Times(0.18215), drawn, 1e-5, 1e-6);
     }
 
     [Fact]

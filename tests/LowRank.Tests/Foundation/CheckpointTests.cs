@@ -34,7 +34,7 @@ public sealed class CheckpointTests : IDisposable
             norms = new(nn.GroupNorm(2, 4, device: device), nn.LayerNorm(5, device: device), nn.BatchNorm2d(4, device: device));
             table = nn.Embedding(7, 3, device: device);
             gain = new Parameter(ones(3, device: device));
-            positions = arange(4, dtype: ScalarType.Int64, device: device);
+            positions = TensorArithmetic.Counting(4, ScalarType.Int64, device);
             RegisterComponents();
         }
 
@@ -54,7 +54,7 @@ public sealed class CheckpointTests : IDisposable
     {
         using var module = new Tiny(CPU);
         var weights = module.state_dict().ToDictionary(item => item.Key, item =>
-            item.Value.is_floating_point() ? Formula.Weight(item.Key, item.Value.shape, 5).to(type) : item.Value + 3);
+            item.Value.is_floating_point() ? Formula.Weight(item.Key, item.Value.shape, 5).to(type) : item.Value.Plus(3));
         SafetensorsWriter.Write(path, weights);
         return weights;
     }
@@ -91,7 +91,7 @@ public sealed class CheckpointTests : IDisposable
         using var module = new Tiny(META);
         checkpoint.LoadInto(module);
         using var other = checkpoint.Map("gain");
-        other.fill_(9);
+        other.copy_(tensor(9f));
         Assert.Equal(9, module.Gain[0].item<float>());
     }
 

@@ -49,7 +49,7 @@ public class AlgorithmsGoldenTests
         if (layer.Kind == AdapterKind.Dora)
         {
             Assert.Equal(4, blends.Count);
-            foreach (var key in blends) Close(golden.Tensor(key), weight + layer.Delta() * double.Parse(key[(key.IndexOf('@', StringComparison.Ordinal) + 1)..], CultureInfo.InvariantCulture), key);
+            foreach (var key in blends) Close(golden.Tensor(key), weight.Plus(layer.Delta().Times(double.Parse(key[(key.IndexOf('@', StringComparison.Ordinal) + 1)..], CultureInfo.InvariantCulture))), key);
         }
         else Close(golden.Tensor(name + ".diff"), layer.Delta(), name);
         CheckOutput(layer, set, net, weight);
@@ -64,7 +64,7 @@ public class AlgorithmsGoldenTests
         var x = Formula.Noise("x", size, 1);
         set.Strength = 0.7;
         var actual = net.call(x);
-        var changed = weight + layer.Delta() * 0.7;
+        var changed = weight.Plus(layer.Delta().Times(0.7));
         var expected = weight.dim() == 4 ? nn.functional.conv2d(x, changed) : nn.functional.linear(x, changed);
         TensorAssert.Close(expected, actual, 2e-5, 2e-5, layer.Path);
     }

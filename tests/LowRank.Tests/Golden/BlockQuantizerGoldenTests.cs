@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
 using static TorchSharp.torch;
@@ -22,7 +23,7 @@ public class BlockQuantizerGoldenTests
         for (var i = 0; i < vectors.GetArrayLength(); i++)
         {
             var (count, amplitude, positive) = (vectors[i][0].GetInt64(), vectors[i][1].GetDouble(), vectors[i][2].GetBoolean());
-            var values = Formula.Noise($"vector.{i}", [count], config.GetProperty("seed").GetInt64(), amplitude).pow(3);
+            var values = Formula.Noise($"vector.{i}", [count], config.GetProperty("seed").GetInt64(), amplitude).Power(3);
             if (positive) values = values * values;
             if (i == 0) values.narrow(0, 256, 256).zero_();
             AssertVector(golden, i, positive ? unsigned : signed, values);

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using LowRank.Foundation;
 using LowRank.Models;
 using LowRank.Models.Layers;
 using LowRank.Testing;
@@ -51,8 +52,8 @@ public class ClipTextTests
     {
         var loss = golden.Json.GetProperty("loss").GetString() switch
         {
-            "mean(last_hidden_state^2)" => states.Last.pow(2).mean(),
-            "mean(last_hidden_state^2) + mean(text_embeds^2)" => states.Last.pow(2).mean() + states.Projected!.pow(2).mean(),
+            "mean(last_hidden_state^2)" => states.Last.Squared().mean(),
+            "mean(last_hidden_state^2) + mean(text_embeds^2)" => states.Last.Squared().mean().Plus(states.Projected!.Squared().mean()),
             var other => throw new InvalidOperationException($"{golden.Name}: loss {other} is not known"),
         };
         var expected = golden.Json.GetProperty("loss_value").GetDouble();

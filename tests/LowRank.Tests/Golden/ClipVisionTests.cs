@@ -1,4 +1,5 @@
 using System.Text;
+using LowRank.Foundation;
 using LowRank.Models;
 using LowRank.Models.Layers;
 using LowRank.Testing;
@@ -26,14 +27,14 @@ public class ClipVisionTests
 
         var shape = json.GetProperty("inputs").GetProperty("pixel_values").EnumerateArray().Select(size => size.GetInt64()).ToArray();
         using var states = model.call(Formula.Noise("pixel_values", shape, seed));
-        var texts = Formula.Noise("text_embeds", states.Projected.shape, seed) + states.Projected;
+        var texts = Formula.Noise("text_embeds", states.Projected.shape, seed).Plus(states.Projected);
         var cosine = nn.functional.cosine_similarity(states.Projected, texts);
         golden.AssertAllClose(new Dictionary<string, Tensor>
         {
             ["last_hidden_state"] = states.Last,
             ["image_embeds"] = states.Projected,
             ["cosine"] = cosine,
-            ["clip_score"] = (cosine * 100).clamp_min(0),
+            ["clip_score"] = cosine.Times(100).AtLeast(0),
         });
     }
 

@@ -1,4 +1,5 @@
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using LowRank.Testing;
 using static TorchSharp.torch;
 
@@ -15,8 +16,8 @@ public class GuidanceGoldenTests
         using var scope = NewDisposeScope();
         var json = golden.Json;
         var shape = json.GetProperty("shape").EnumerateArray().Select(value => value.GetInt64()).ToArray();
-        var both = Formula.Noise("model_output", [2 * shape[0], .. shape[1..]], json.GetProperty("seed").GetInt64())
-            * linspace(0.5, 1.5, shape[1]).view(1, -1, 1, 1) + 0.3;
+        var both = (Formula.Noise("model_output", [2 * shape[0], .. shape[1..]], json.GetProperty("seed").GetInt64())
+            * tensor(BetaTables.Linspace(0.5f, 1.5f, (int)shape[1])).view(1, -1, 1, 1)).Plus(0.3);
         var tolerance = json.GetProperty("tolerance");
         foreach (var entry in json.GetProperty("entries").EnumerateArray())
         {

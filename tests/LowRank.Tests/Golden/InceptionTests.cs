@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Models;
 using LowRank.Models.Layers;
 using LowRank.Testing;
@@ -56,8 +57,8 @@ public class InceptionTests
         foreach (var (name, weight) in network.state_dict())
         {
             using var scope = NewDisposeScope();
-            if (name.EndsWith("running_var", StringComparison.Ordinal)) weight.copy_(Formula.Noise(name, weight.shape, seed, 0.1) + 1);
-            else weight.copy_(Formula.Weight(name, weight.shape, seed) * (name.EndsWith("conv.weight", StringComparison.Ordinal) ? 1.4142135f : 1f));
+            if (name.EndsWith("running_var", StringComparison.Ordinal)) weight.copy_(Formula.Noise(name, weight.shape, seed, 0.1).Plus(1));
+            else weight.copy_(Formula.Weight(name, weight.shape, seed).Times(name.EndsWith("conv.weight", StringComparison.Ordinal) ? 1.4142135f : 1f));
         }
         return network;
     }
@@ -66,8 +67,8 @@ public class InceptionTests
     {
         var input = golden.Json.GetProperty("inputs").GetProperty("list").GetProperty(name);
         var shape = input.GetProperty("shape").EnumerateArray().Select(size => size.GetInt64()).ToArray();
-        var pictures = (Formula.Noise(name, shape, golden.Json.GetProperty("seed").GetInt64(), 1) + 1) / 2;
+        var pictures = Formula.Noise(name, shape, golden.Json.GetProperty("seed").GetInt64(), 1).Plus(1).Over(2);
         if (input.GetProperty("resize").GetBoolean()) pictures = nn.functional.interpolate(pictures, [299, 299], mode: InterpolationMode.Bilinear, align_corners: false);
-        return pictures * 2 - 1;
+        return pictures.Times(2).Minus(1);
     }
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using LowRank.Foundation;
 using LowRank.Recipes;
 using LowRank.Testing;
 using LowRank.Training;
@@ -53,7 +54,7 @@ public class InversionTrajectoryTests
             var first = (int)loop.Position.MicroBatches;
             if (stale is not null) run.TokenGradients.copy_(stale);
             var result = loop.Step(run.Score);
-            if (stale is not null) stale.mul_((float)Math.Min(1, clip / (result.GradientNorm + 1e-6)));   // it is scaled by every clip, and never cleared
+            if (stale is not null) stale.MultiplyInPlace((float)Math.Min(1, clip / (result.GradientNorm + 1e-6)));   // it is scaled by every clip, and never cleared
             AssertStep(golden, at.Update + step, first, result, result.Losses);
         }
         return new Place((int)loop.Position.MicroBatches, at.Update + steps);
@@ -74,7 +75,7 @@ public class InversionTrajectoryTests
             var (first, length) = (done, update == 0 ? 1 : accumulation);
             var loop = new TrainingLoop(optimizer, schedule, new TrainingLoopOptions(count, length)) { Position = new LoopPosition(first + length, at.MicroBatch + first) };
             var share = length / (double)accumulation;   // the first update holds one micro-batch, divided by their number all the same
-            var result = loop.Step(m => run.Score(m) is var scored && share == 1 ? scored : scored with { Loss = scored.Loss * share });
+            var result = loop.Step(m => run.Score(m) is var scored && share == 1 ? scored : scored with { Loss = scored.Loss.Times(share) });
             TokenTraining.PullNorms(run.Tokens, norm: 0.4, rate * schedule.Multiplier(first + length));
             AssertStep(golden, at.Update + update, at.MicroBatch + first, result, [.. result.Losses.Select(loss => loss / share)]);
             done += length;
@@ -90,7 +91,7 @@ public class InversionTrajectoryTests
         using var inner = NewDisposeScope();
         var scored = run.Score(micro);
         Near(golden, "losses", golden.Json.GetProperty("losses")[micro].GetDouble(), scored.Loss.item<float>(), $"loss of micro-batch {micro}");
-        if (accumulation > 0) (scored.Loss / accumulation).backward();
+        if (accumulation > 0) scored.Loss.Over(accumulation).backward();
     }
 
     private static void AssertStep(GoldenCase golden, int update, int first, StepResult result, IReadOnlyList<double> losses)
@@ -112,7 +113,7 @@ public class InversionTrajectoryTests
         {
             var expected = golden.Tensor(name);
             TensorAssert.Close(expected, actual[name], 0, Tolerance(golden, "tensors").Absolute, $"{golden.Name}: {name}");
-            squares += (actual[name].detach() - expected).to(ScalarType.Float64).square().sum().item<double>();
+            squares += (actual[name].detach() - expected).to(ScalarType.Float64).Squared().sum().item<double>();
             count += expected.numel();
         }
         Assert.True(Math.Sqrt(squares / count) <= Tolerance(golden, "tensors_rms").Absolute, $"{golden.Name}: rms difference {Math.Sqrt(squares / count):G4}");

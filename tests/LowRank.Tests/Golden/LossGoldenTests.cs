@@ -1,4 +1,5 @@
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
 using static TorchSharp.torch;
@@ -20,7 +21,7 @@ public class LossGoldenTests
         long[] shape = [.. json.GetProperty("shape").EnumerateArray().Select(value => value.GetInt64())];
         long[] timesteps = [.. json.GetProperty("timesteps").EnumerateArray().Select(value => value.GetInt64())];
         var schedule = new NoiseSchedule(SchedulerJson.Read<NoiseScheduleOptions>(json.GetProperty("schedule")) with { PredictionType = "sample" });
-        var weights = (1f + Formula.Noise("loss_weights", [shape[0]], seed, 0.5)).data<float>().ToArray();
+        var weights = Formula.Noise("loss_weights", [shape[0]], seed, 0.5).Plus(1).data<float>().ToArray();
         var tolerance = json.GetProperty("tolerance");
         var compared = 0;
         foreach (var item in json.GetProperty("cases").EnumerateArray())
@@ -34,7 +35,7 @@ public class LossGoldenTests
             var losses = error.Of(prediction, Formula.Noise("target", shape, seed), schedule, timesteps);
             if (GoldenTraining.Flag(item, "masked"))
             {
-                var mask = Formula.Noise("mask", [shape[0], 3, 8 * shape[2], 8 * shape[3]], seed, 1.0)[.., ..1] / 2 + 0.5;
+                var mask = Formula.Noise("mask", [shape[0], 3, 8 * shape[2], 8 * shape[3]], seed, 1.0)[.., ..1].Over(2).Plus(0.5);
                 losses = losses * LossMask.Area(mask, shape[2], shape[3]);
             }
             var perItem = losses.mean([1, 2, 3]) * tensor(weights) * tensor(timesteps.Select(timestep => options.Weighting.Weight(schedule.Snr(timestep), PredictionType.Epsilon)).ToArray());

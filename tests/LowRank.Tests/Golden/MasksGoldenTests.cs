@@ -1,5 +1,6 @@
 using System.Text.Json;
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Preparation;
 using LowRank.Testing;
@@ -36,7 +37,7 @@ public class MasksGoldenTests
         Tensor Inputs(string name, Tensor weights, long channels) => Formula.Noise(name, [weights.size(0), channels, weights.size(2), weights.size(3)], seed);
         var area = cat([.. pictures.Select(picture => LossMask.Area(ToTensor(picture.Pixels, picture.Size), kohya[1], kohya[2]))]);
         Compare("weights.area", area);
-        var losses = (Inputs("weight.kohya.prediction", area, kohya[0]) - Inputs("weight.kohya.target", area, kohya[0])).square() * LossMask.Weights(area, 0, normalise: false);
+        var losses = (Inputs("weight.kohya.prediction", area, kohya[0]) - Inputs("weight.kohya.target", area, kohya[0])).Squared() * LossMask.Weights(area, 0, normalise: false);
         Near(expected.GetProperty("area_loss").GetDouble(), losses.mean());
         foreach (var (value, index) in expected.GetProperty("area_loss_per_item").EnumerateArray().Select((value, index) => (value.GetDouble(), index))) Near(value, losses[index].mean());
 
@@ -168,7 +169,7 @@ public class MasksGoldenTests
         return new GreyImage(new PixelSize((int)stored.size(1), (int)stored.size(0)), stored.data<byte>().ToArray());
     }
 
-    private static Tensor ToTensor(byte[] pixels, PixelSize size) => tensor(pixels, [1, 1, size.Height, size.Width]).to(ScalarType.Float32) / 255;
+    private static Tensor ToTensor(byte[] pixels, PixelSize size) => tensor(pixels, [1, 1, size.Height, size.Width]).to(ScalarType.Float32).Over(255);
 
     /// <summary>As the 2022 package cuts it: the short side resized, then the middle square, its corner rounded half to even.</summary>
     private static Tensor ShortSideCut(byte[] pixels, PixelSize size, int side)

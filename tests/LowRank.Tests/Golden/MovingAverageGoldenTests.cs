@@ -26,7 +26,7 @@ public class MovingAverageGoldenTests
             var shadows = row.GetProperty("shadow_of_sin").EnumerateArray().Select(item => item.GetDouble()).ToArray();
             for (var update = 1; update <= decays.Length; update++)
             {
-                weight.fill_((float)Math.Sin(update * 0.7));
+                weight.copy_(tensor((float)Math.Sin(update * 0.7)));
                 average.Update(update);
                 Assert.Equal(decays[update - 1], rule.DecayAt(update), Tolerance("decays", "rtol") * Math.Abs(decays[update - 1]));
                 var allowed = Tolerance("shadow_of_sin", "atol") + Tolerance("shadow_of_sin", "rtol") * Math.Abs(shadows[update - 1]);

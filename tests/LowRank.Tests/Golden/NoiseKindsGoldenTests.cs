@@ -1,5 +1,6 @@
 using System.Text.Json;
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using LowRank.Testing;
 using static TorchSharp.torch;
 
@@ -46,7 +47,7 @@ public class NoiseKindsGoldenTests
                 GoldenTraining.RequireKnown(entry, "tensor", "kind", "formula", "ip_noise_gamma");
                 var schedule = new NoiseSchedule(SchedulerJson.Read<NoiseScheduleOptions>(json.GetProperty("schedule")));
                 long[] timesteps = [.. json.GetProperty("timesteps").EnumerateArray().Select(value => value.GetInt64())];
-                var made = TrainingTarget.Of(schedule, PredictionType.Epsilon, latents, noise, timesteps, entry.GetProperty("ip_noise_gamma").GetDouble() * Formula.Noise(name, shape, seed));
+                var made = TrainingTarget.Of(schedule, PredictionType.Epsilon, latents, noise, timesteps, Formula.Noise(name, shape, seed).Times(entry.GetProperty("ip_noise_gamma").GetDouble()));
                 TensorAssert.Close(noise, made.Target, 0, 0, $"{name}: the target is the noise alone");
                 return made.Noisy;
             default:

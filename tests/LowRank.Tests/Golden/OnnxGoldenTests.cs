@@ -1,4 +1,5 @@
 using System.Text.Json;
+using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Preparation;
 using LowRank.Testing;
@@ -91,13 +92,13 @@ public class OnnxGoldenTests
         using var golden = GoldenCase.Open(id);
         var file = In(golden, golden.Json.GetProperty("tagger").GetProperty("file"));
         using var scope = NewDisposeScope();
-        var (a, b) = (Formula.Noise("a", [64, 96], 1), Formula.Noise("b", [96, 64], 1) * 1e-20f);   // tiny numbers: a switch to flush them to zero would show
+        var (a, b) = (Formula.Noise("a", [64, 96], 1), Formula.Noise("b", [96, 64], 1).Times(1e-20));   // tiny numbers: a switch to flush them to zero would show
         var threads = get_num_threads();
-        var before = (a.matmul(b) * 1e-20f).data<float>().ToArray();
+        var before = a.matmul(b).Times(1e-20).data<float>().ToArray();
         using var tagger = Tagger.Open(file, In(golden, golden.Json.GetProperty("tagger").GetProperty("tags")));
         var picture = Picture(golden.Json.GetProperty("tagger").GetProperty("pictures")[0]);
         var first = tagger.Probabilities(picture);
-        Assert.Equal(before, (a.matmul(b) * 1e-20f).data<float>().ToArray());
+        Assert.Equal(before, a.matmul(b).Times(1e-20).data<float>().ToArray());
         Assert.Equal(threads, get_num_threads());
         Assert.Equal(first, tagger.Probabilities(picture));
     }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
 using static TorchSharp.torch;
@@ -111,7 +112,7 @@ public class OptimizerGoldenTests
                 if (step < Until("absent_until", name))
                 {
                     absent.Add(index);
-                    slot.fill_(float.NaN);   // whatever lies there must not be looked at
+                    slot.copy_(tensor(float.NaN));   // whatever lies there must not be looked at
                     continue;
                 }
                 if (step < Until("zero_until", name))
@@ -119,10 +120,10 @@ public class OptimizerGoldenTests
                     slot.zero_();
                     continue;
                 }
-                var curvature = tensor(Formula.Uniform("curvature." + name, segment.Length, seed)) * 0.5f + 1f;
+                var curvature = tensor(Formula.Uniform("curvature." + name, segment.Length, seed)).Times(0.5).Plus(1);
                 var target = Formula.Noise("target." + name, shape, seed, 0.5).flatten();
                 var noise = Formula.Noise($"gradient_noise.{step}.{name}", shape, seed, GoldenTraining.Number(config, "noise", 0.3)).flatten();
-                slot.copy_(curvature * (Parameters.Values.narrow(0, segment.Start, segment.Length) - target) + noise);
+                slot.copy_((curvature * (Parameters.Values.narrow(0, segment.Start, segment.Length) - target)).Plus(noise));
             }
             return absent;
         }
@@ -147,7 +148,7 @@ public class OptimizerGoldenTests
         private static void AssertNearlyAll(Tensor expected, Tensor actual, double atol, double rate, string name)
         {
             var difference = (expected - actual).abs();
-            var outside = difference.gt(atol).sum().item<long>();
+            var outside = difference.IsAbove(atol).sum().item<long>();
             Assert.True(outside * 1000 <= expected.numel(), $"{name}: {outside} of {expected.numel()} differ by more than {atol}");
             Assert.True(difference.max().item<float>() <= rate, $"{name}: differs by {difference.max().item<float>()}");
         }

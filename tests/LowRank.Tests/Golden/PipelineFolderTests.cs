@@ -4,6 +4,7 @@ using System.Text.RegularExpressions;
 using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
 using LowRank.Families;
+using LowRank.Foundation;
 using LowRank.Testing;
 using static TorchSharp.torch;
 
@@ -74,7 +75,7 @@ public class PipelineFolderTests
         using var posterior = family.Pictures.Posterior(picture);
         tensors["encoded_mean"] = posterior.Mean.alias();
         tensors["encoded_logvar"] = posterior.LogVariance.alias();
-        TensorAssert.Close(family.EncodeImages(picture, null), posterior.Mean * json.GetProperty("scaling_factor").GetDouble(), 1e-6, 1e-6, "EncodeImages");
+        TensorAssert.Close(family.EncodeImages(picture, null), posterior.Mean.Times(json.GetProperty("scaling_factor").GetDouble()), 1e-6, 1e-6, "EncodeImages");
     }
 
     /// <summary>The first prompt against the second, with the folder's own sampler, as the case's sentence says.</summary>
@@ -90,12 +91,12 @@ public class PipelineFolderTests
         var (height, width) = ((int)start.size(2) * family.LatentFactor, (int)start.size(3) * family.LatentFactor);
         var size = new SizeCondition(height, width, 0, 0, height, width);
         var both = family.WithSizes(Conditioning.Concat(family.EncodePrompts([prompts[1]]), family.EncodePrompts([prompts[0]])), [size, size]);
-        return sampler.Run(plan, start * plan.InitialScale, new SamplerRun
+        return sampler.Run(plan, start.Times(plan.InitialScale), new SamplerRun
         {
             Noise = () => throw new InvalidOperationException("eta is 0: no noise is drawn"),
             Predict = (latents, timestep) =>
             {
-                var halves = family.Predict(cat([latents, latents]), full([2], (float)timestep), both).chunk(2);
+                var halves = family.Predict(cat([latents, latents]), TensorArithmetic.Filled([2], timestep), both).chunk(2);
                 return guidance.Combine(halves[0], halves[1]);
             },
         });

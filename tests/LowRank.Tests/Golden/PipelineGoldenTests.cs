@@ -2,6 +2,7 @@ using System.Text.Json;
 using LowRank.Adapters;
 using LowRank.Diffusion;
 using LowRank.Families;
+using LowRank.Foundation;
 using LowRank.Testing;
 using static TorchSharp.torch;
 
@@ -68,7 +69,7 @@ public class PipelineGoldenTests
     /// <summary>The stored picture comes from the stored latents: within a level of it, and the float one within the case's tolerance.</summary>
     private static void ComparePicture(GoldenCase golden, PipelineRun run, Tensor pixels)
     {
-        if (golden.Has(run.Key + ".image")) run.Close(golden.Tensor(run.Key + ".image"), (pixels * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1), run.Key + ".image");
+        if (golden.Has(run.Key + ".image")) run.Close(golden.Tensor(run.Key + ".image"), pixels.Times(0.5).Plus(0.5).Within(0, 1).permute(0, 2, 3, 1), run.Key + ".image");
         if (!golden.Has(run.Key + ".image_uint8")) return;
         var difference = golden.Tensor(run.Key + ".image_uint8").to(ScalarType.Int32) - ImageGenerator.ToPixels(pixels).to(ScalarType.Int32);
         Assert.InRange(difference.abs().max().item<int>(), 0, 1);

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
+using LowRank.Foundation;
 using LowRank.Testing;
 using static TorchSharp.torch;
 
@@ -44,9 +45,9 @@ internal sealed class PipelineRun(GoldenCase golden, JsonElement run)
             Size = Size("", height, width),
             NegativeSize = Find("negative_original_size") is null ? null : Size("negative_", height, width),
             StartNoise = drawn ? null : Formula.Noise("start", [Prompts.Count * count, family.LatentChannels, height / family.LatentFactor, width / family.LatentFactor], Seed),
-            Image = picture ? (Formula.Noise("image", [Prompts.Count, 3, height, width], Seed, 0.5) + 0.5) * 2 - 1 : null,
+            Image = picture ? Formula.Noise("image", [Prompts.Count, 3, height, width], Seed, 0.5).Plus(0.5).Times(2).Minus(1) : null,
             Strength = Find("strength")?.GetDouble() ?? 1,
-            Mask = picture && masked ? Formula.Noise("mask", [Prompts.Count, 1, height, width], Seed, 0.5) + 0.5 : null,
+            Mask = picture && masked ? Formula.Noise("mask", [Prompts.Count, 1, height, width], Seed, 0.5).Plus(0.5) : null,
         };
     }
 

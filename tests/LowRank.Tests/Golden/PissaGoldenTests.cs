@@ -1,4 +1,5 @@
 using LowRank.Adapters;
+using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
 using static TorchSharp.torch;
@@ -31,7 +32,7 @@ public class PissaGoldenTests
             var options = new AdapterOptions { Targets = ["lin"], Rank = config.GetProperty("rank").GetInt32(), Alpha = config.GetProperty("alpha").GetDouble(), Init = AdapterInit.Pissa };
             using var adapter = AdapterSet.Create(new Dictionary<string, nn.Module> { ["part"] = model }, options, unused, CPU);
             var layer = Assert.Single(adapter.Layers);
-            Tensor Product() => layer.Factors["up"].detach().mm(layer.Factors["down"].detach()) * (layer.Alpha / layer.Rank);
+            Tensor Product() => layer.Factors["up"].detach().mm(layer.Factors["down"].detach()).Times(layer.Alpha / layer.Rank);
 
             Close(golden, "initial_product", Product());
             Close(golden, "base", weight - Product());
@@ -43,7 +44,7 @@ public class PissaGoldenTests
             for (var k = 0; k < config.GetProperty("steps").GetInt32(); k++)
             {
                 adapter.FlatGradients.zero_();
-                var loss = (model.call(Formula.Noise($"x.{k}", [5, inputs], seed)) - Formula.Noise($"y.{k}", [5, outputs], seed)).square().mean();
+                var loss = (model.call(Formula.Noise($"x.{k}", [5, inputs], seed)) - Formula.Noise($"y.{k}", [5, outputs], seed)).Squared().mean();
                 loss.backward();
                 optimizer.Step(1);
                 Assert.Equal(losses[k], loss.item<float>(), losses[k] * golden.Json.GetProperty("tolerance").GetProperty("losses").GetProperty("rtol").GetDouble());

@@ -174,7 +174,7 @@ public class SameDeltaTests
         {
             var name = $"{layer.Component}.{layer.Path}";
             using var delta = layer.Delta();
-            using var right = expected.Tensor(prefix + name).mul_(factor);
+            using var right = expected.Tensor(prefix + name).MultiplyInPlace(factor);
             TensorAssert.Close(right, delta, tolerance.GetProperty("rtol").GetDouble(), tolerance.GetProperty("atol").GetDouble(), name);
         }
     }

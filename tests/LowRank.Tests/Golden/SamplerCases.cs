@@ -1,6 +1,7 @@
 using System.Text.Json;
 using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
+using LowRank.Foundation;
 using LowRank.Testing;
 using static TorchSharp.torch;
 
@@ -48,7 +49,7 @@ internal static class SamplerCases
     {
         using var scope = NewDisposeScope();
         var k = (float)(0.6 * Math.Cos(timeScale * timestep));
-        return (x * k + 0.1 * sin(3 * x) + 0.05 * roll(x, 1, -1)).MoveToOuterDisposeScope();
+        return x.Times(k).Plus(sin(x.Times(3)).Times(0.1)).Plus(roll(x, 1, -1).Times(0.05)).MoveToOuterDisposeScope();
     }
 
     public static long[] Longs(JsonElement json, string name) => [.. json.GetProperty(name).EnumerateArray().Select(value => value.GetInt64())];

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using LowRank.Diffusion.Samplers;
+using LowRank.Foundation;
 using LowRank.Testing;
 using static TorchSharp.torch;
 
@@ -43,7 +44,7 @@ public class SamplerGoldenTests
         var states = new List<Tensor>();
         var draws = 0;
         var asked = new List<double>();
-        using var result = sampler.Run(plan, Formula.Noise("x_init", shape, seed) * plan.InitialScale, new SamplerRun
+        using var result = sampler.Run(plan, Formula.Noise("x_init", shape, seed).Times(plan.InitialScale), new SamplerRun
         {
             Predict = (x, timestep) =>
             {

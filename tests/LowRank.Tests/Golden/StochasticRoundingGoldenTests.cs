@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
 using static TorchSharp.torch;
@@ -20,13 +21,13 @@ public class StochasticRoundingGoldenTests
         var values = golden.Tensor("value");
         TensorAssert.Equal(golden.Tensor("rounded_stochastic_as_float32"), StochasticRounding.Round(values, Bits("bits", config.GetProperty("count").GetInt64(), seed)).to(ScalarType.Float32));
         TensorAssert.Equal(golden.Tensor("rounded_nearest_even_as_float32"), values.to(ScalarType.BFloat16).to(ScalarType.Float32));
-        var many = StochasticRounding.Round(full([40000], 1.00321f), Bits("bias", 40000, seed)).to(ScalarType.Float64).mean().item<double>();
+        var many = StochasticRounding.Round(TensorArithmetic.Filled([40000], 1.00321f), Bits("bias", 40000, seed)).to(ScalarType.Float64).mean().item<double>();
         Assert.Equal(golden.Json.GetProperty("mean_of_40000_roundings_of_1_00321").GetDouble(), many);
 
         var weight = Formula.Noise("weight", [64], seed, 0.5).to(ScalarType.BFloat16);
         for (var step = 0; step < config.GetProperty("steps").GetInt32(); step++)
         {
-            var moved = weight.to(ScalarType.Float32) - 1e-4 * Formula.Noise($"gradient.{step}", [64], seed, 1);
+            var moved = weight.to(ScalarType.Float32) - Formula.Noise($"gradient.{step}", [64], seed, 1).Times(1e-4);
             weight = StochasticRounding.Round(moved, Bits($"bits.{step}", 64, seed));
         }
         TensorAssert.Equal(golden.Tensor("walk_stochastic_as_float32"), weight.to(ScalarType.Float32));

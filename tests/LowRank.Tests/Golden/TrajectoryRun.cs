@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using LowRank.Adapters;
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using LowRank.Models;
 using LowRank.Models.Layers;
 using LowRank.Testing;
@@ -104,7 +105,7 @@ internal sealed class TrajectoryRun : IDisposable
             Weights = Weights(timesteps.Length),
             Masks = GoldenTraining.Section(loss, "mask").ValueKind == JsonValueKind.Object ? Masks(m) : null,
             Beside = GoldenTraining.Flag(config, "inpaint") ? Beside(m) : null,
-            Perturbation = gamma == 0 ? null : gamma * Formula.Noise($"perturbation.{m}", latentShape, DataSeed),
+            Perturbation = gamma == 0 ? null : Formula.Noise($"perturbation.{m}", latentShape, DataSeed).Times(gamma),
         });
     }
 
@@ -141,7 +142,7 @@ internal sealed class TrajectoryRun : IDisposable
             (state["start"], state["distances"]) = (Flat("state.p0."), Flat("state.s."));
             state["counts"] = tensor(new[] { "d", "d_max", "d_numerator", "k" }.Select(name => scalars.GetProperty(name).GetDouble()).ToArray());
         }
-        else state["steps"] = full(Loop.Parameters.Segments.Count, (long)steps, ScalarType.Int64);
+        else state["steps"] = TensorArithmetic.Filled([Loop.Parameters.Segments.Count], steps, ScalarType.Int64);
         optimizer.Restore(state);
         Assert.Equal(resume.GetProperty("step").GetInt64(), resume.GetProperty("schedule_steps").GetInt64());
         Loop.Position = new LoopPosition(resume.GetProperty("step").GetInt64(), resume.GetProperty("micro_batches_consumed").GetInt64());
@@ -227,7 +228,7 @@ internal sealed class TrajectoryRun : IDisposable
 
     /// <summary>Numbers in [0, 1) by formula for the input of one layer in the running micro-batch.</summary>
     private Tensor DropoutNumbers(DropoutPlace place, AdapterLayer layer, long[] shape) =>
-        (Formula.Noise($"{place.ToString().ToLowerInvariant()}_dropout.{microBatch}.{layer.Component}.{layer.Path}", shape, config.GetProperty("adapter_seed").GetInt64(), amplitude: 1) + 1f) * 0.5f;
+        Formula.Noise($"{place.ToString().ToLowerInvariant()}_dropout.{microBatch}.{layer.Component}.{layer.Path}", shape, config.GetProperty("adapter_seed").GetInt64(), amplitude: 1).Plus(1).Times(0.5);
 
     private void PutStartValues(AdapterSet adapter)
     {
@@ -243,7 +244,7 @@ internal sealed class TrajectoryRun : IDisposable
         {
             // the lengths start as those of the weight, by PEFT's rule of the weight with its low-rank part
             var weight = LayerShape.WeightOf(layer.Module).detach();
-            if (AdapterType == "dora") weight = weight + layer.Factors["up"].flatten(1).mm(layer.Factors["down"].flatten(1)).view(weight.shape) * (layer.Alpha / layer.Rank);
+            if (AdapterType == "dora") weight = weight.Plus(layer.Factors["up"].flatten(1).mm(layer.Factors["down"].flatten(1)).view(weight.shape).Times(layer.Alpha / layer.Rank));
             layer.Factors["magnitude"].copy_(weight.flatten(1).norm(1).view(layer.Factors["magnitude"].shape));
         }
     }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
 using static TorchSharp.torch;
@@ -85,7 +86,7 @@ public class TrajectoryTests
             Assert.True(actual.ContainsKey(name), $"{golden.Name} trains {name}, which our adapter lacks");
             Assert.Equal(expected.numel(), actual[name].numel());
             TensorAssert.Close(expected, actual[name].view(expected.shape), relative, absolute, $"{golden.Name}: {name}");
-            squares += (actual[name].detach().view(expected.shape) - expected).to(ScalarType.Float64).square().sum().item<double>();
+            squares += (actual[name].detach().view(expected.shape) - expected).to(ScalarType.Float64).Squared().sum().item<double>();
             count += expected.numel();
         }
         var rms = Math.Sqrt(squares / count);

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using LowRank.Foundation;
 using LowRank.Models;
 using LowRank.Models.Layers;
 using LowRank.Testing;
@@ -50,13 +51,13 @@ public class VaeTests
         var shape = golden.TensorInfos["grad/moments"].Shape.ToArray();   // (B, 2C, h, w)
         var half = golden.TensorInfos["mean"].Shape.ToArray();
         var (moments, eps) = (Formula.Noise("moments", shape, seed, 4), Formula.Noise("eps", half, seed));
-        moments.narrow(1, half[1], half[1]).mul_(12);
+        moments.narrow(1, half[1], half[1]).MultiplyInPlace(12);
         moments.requires_grad_();
         using var gaussian = new DiagonalGaussian(moments);
         using var other = new DiagonalGaussian(Formula.Noise("other", shape, seed, 1));
         using var second = new DiagonalGaussian(Formula.Noise("other2", shape, seed, 1));
         var sample = gaussian.Sample(eps);
-        (sample.clamp(-100, 100).mean() + 1e-6 * gaussian.KlDivergence().mean()).backward();
+        sample.Within(-100, 100).mean().Plus(gaussian.KlDivergence().mean().Times(1e-6)).backward();
 
         golden.AssertAllClose(new Dictionary<string, Tensor>
         {
@@ -72,7 +73,7 @@ public class VaeTests
             ["other_nll_of_x"] = other.NegativeLogLikelihood(Formula.Noise("x", half, seed)),
             ["grad/moments"] = moments.grad!,
         });
-        Assert.Equal(golden.Json.GetProperty("clamped_elements").GetInt32(), (int)gaussian.LogVariance.eq(-30).logical_or(gaussian.LogVariance.eq(20)).sum().item<long>());
+        Assert.Equal(golden.Json.GetProperty("clamped_elements").GetInt32(), (int)gaussian.LogVariance.IsEqualTo(-30).logical_or(gaussian.LogVariance.IsEqualTo(20)).sum().item<long>());
     }
 
     internal static AutoencoderKL Build(JsonElement json)
@@ -97,7 +98,7 @@ public class VaeTests
     private static void AddGradients(JsonElement json, AutoencoderKL vae, Tensor image, Dictionary<string, Tensor> tensors)
     {
         Assert.Matches(@"^mean\(\(reconstruction - image\)\^2\) \+ \S+ \* mean over images of kl$", json.GetProperty("loss").GetString());
-        var loss = nn.functional.mse_loss(tensors["reconstruction"], image) + json.GetProperty("kl_weight").GetDouble() * tensors["kl"].mean();
+        var loss = nn.functional.mse_loss(tensors["reconstruction"], image).Plus(tensors["kl"].mean().Times(json.GetProperty("kl_weight").GetDouble()));
         loss.backward();
         Assert.Equal(json.GetProperty("loss_value").GetDouble(), loss.item<float>(), 1e-5);
         foreach (var (name, parameter) in vae.named_parameters()) tensors["grad/" + name] = parameter.grad!;

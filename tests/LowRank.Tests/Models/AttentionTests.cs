@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Models.Layers;
 using LowRank.Testing;
 using static TorchSharp.torch;
@@ -57,7 +58,7 @@ public class AttentionTests
         return cat([.. Enumerable.Range(0, heads).Select(head =>
         {
             var (q, k, v) = (Head(query), Head(key), Head(value));
-            return matmul(softmax(matmul(q, k.transpose(1, 2)) / Math.Sqrt(size), -1), v);
+            return matmul(softmax(matmul(q, k.transpose(1, 2)).Over(Math.Sqrt(size)), -1), v);
             Tensor Head(Tensor x) => x.narrow(2, head * size, size);
         })], 2);
     }

@@ -63,7 +63,7 @@ public class AutoencoderKLTests
         using var vae = Build(", \"scaling_factor\": 0.3611, \"shift_factor\": 0.1159");
         var latents = Formula.Noise("latents", [1, 4, 3, 2], 1);
 
-        TensorAssert.Close((latents - 0.1159) * 0.3611, vae.Scale(latents), 1e-6, 0);
+        TensorAssert.Close(latents.Minus(0.1159).Times(0.3611), vae.Scale(latents), 1e-6, 0);
         TensorAssert.Close(latents, vae.Unscale(vae.Scale(latents)), 1e-5, 1e-6);
     }
 

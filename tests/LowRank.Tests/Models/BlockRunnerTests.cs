@@ -1,5 +1,6 @@
 using System.Text;
 using LowRank.Adapters;
+using LowRank.Foundation;
 using LowRank.Models;
 using LowRank.Models.Layers;
 using LowRank.Testing;
@@ -145,7 +146,7 @@ public class BlockRunnerTests
             using var states = encoder.call(tensor(new long[] { 1, 4, 7, 19, 3, 2, 8, 19 }).reshape(2, 4));
             var sample = Formula.Noise($"sample.{number}", [2, 4, 8, 6], 1).to(type);
             var output = unet.call(sample, tensor(new long[] { 3, 900 }), states.Last, null, null);
-            return (output.to(ScalarType.Float32) - Formula.Noise("target", [2, 4, 8, 6], 2)).square().mean().MoveToOuterDisposeScope();
+            return (output.to(ScalarType.Float32) - Formula.Noise("target", [2, 4, 8, 6], 2)).Squared().mean().MoveToOuterDisposeScope();
         }
 
         private static T Frozen<T>(T model, ScalarType type) where T : nn.Module

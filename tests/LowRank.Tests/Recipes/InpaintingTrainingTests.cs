@@ -67,9 +67,9 @@ public sealed class InpaintingTrainingTests : IDisposable
             var batch = next();
             var loaded = BatchLoader.Load(batch.Plan, TestContext.Current.CancellationToken);
             var pixels = loaded.ToTensor();
-            var hole = source == HoleSource.Masks ? loaded.MasksToTensor()!.round() : cat([.. batch.Names.Select(_ => tensor(drawn.Draw(loaded.Size), [1, 1, 48, 48]).to(ScalarType.Float32) / 255)]);
+            var hole = source == HoleSource.Masks ? loaded.MasksToTensor()!.round() : cat([.. batch.Names.Select(_ => tensor(drawn.Draw(loaded.Size), [1, 1, 48, 48]).to(ScalarType.Float32).Over(255))]);
             TensorAssert.Close(family.EncodeImages(pixels, null), batch.Latents, 1e-5, 1e-5, "latents");
-            TensorAssert.Close(family.EncodeImages(where(hole.gt(0), 0f, pixels), null), batch.Beside![.., 1..], 1e-5, 1e-5, "latents of the picture without its hole");
+            TensorAssert.Close(family.EncodeImages(pixels.FilledWhere(hole.IsAbove(0), 0), null), batch.Beside![.., 1..], 1e-5, 1e-5, "latents of the picture without its hole");
             for (var row = 0; row < 6; row++)
             {
                 for (var column = 0; column < 6; column++) TensorAssert.Equal(hole[.., 0, 8 * row, 8 * column], batch.Beside[.., 0, row, column]);
@@ -172,7 +172,7 @@ public sealed class InpaintingTrainingTests : IDisposable
             for (var item = 0; item < batch.Plan.Samples.Count; item++)
             {
                 var all = batch.Plan.Samples[item].Image.Mask is null;
-                Assert.Equal(all, batch.Beside![item, 0].eq(1).all().item<bool>());
+                Assert.Equal(all, batch.Beside![item, 0].IsEqualTo(1).all().item<bool>());
                 Assert.Equal(all, batch.Beside[item, 1..].equal(family.EncodeImages(zeros(1, 3, batch.Latents.size(2) * 8, batch.Latents.size(3) * 8), null)).all().item<bool>());
             }
         }
@@ -265,7 +265,7 @@ public sealed class InpaintingTrainingTests : IDisposable
         using (var scope = NewDisposeScope())
         {
             var added = family.Component("unet").get_parameter("conv_in.weight")![.., 4..];
-            Assert.True(added.ne(0).all().item<bool>(), "some of the added weights have not learned");
+            Assert.True(added.IsNotEqualTo(0).all().item<bool>(), "some of the added weights have not learned");
         }
         var adapter = TinyRun.Train(Options with { Model = model, Output = run.Path("adapter") });
         Assert.True(adapter.Finished);

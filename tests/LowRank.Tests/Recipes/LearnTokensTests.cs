@@ -68,7 +68,7 @@ public sealed class LearnTokensTests : IDisposable
         using var optimizer = Inversion.Training.MakeOptimizer(TrainedParameters.Of(tokens, new ParameterGroup(0.01, 0.1)));
         for (var step = 0; step < 3; step++)
         {
-            family.EncodePrompts(["a <s1> dog"]).Hidden.square().mean().backward();
+            family.EncodePrompts(["a <s1> dog"]).Hidden.Squared().mean().backward();
             optimizer.Step(1);
             optimizer.Parameters.ClearGradients();
         }
@@ -239,8 +239,8 @@ public sealed class LearnTokensTests : IDisposable
         Same(cat, Start(token with { Init = "cat" }));
         Same(cat.repeat(3, 1), Start(token with { Init = "cat", Vectors = 3 }));
         Same(cat_([cat, dog]), Start(token with { Init = "cat dog", Vectors = 2 }));
-        Same((cat + dog) / 2, Start(token with { Init = "cat dog", InitMean = true }));
-        Same(full(4, (float)family.MeanTokenNorm("text_encoder")), Start(token with { Vectors = 4 }).norm(1));
+        Same(cat.Plus(dog).Over(2), Start(token with { Init = "cat dog", InitMean = true }));
+        Same(TensorArithmetic.Filled([4], family.MeanTokenNorm("text_encoder")), Start(token with { Vectors = 4 }).norm(1));
 
         static Tensor cat_(Tensor[] rows) => torch.cat(rows);
     }

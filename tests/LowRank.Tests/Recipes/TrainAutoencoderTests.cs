@@ -82,9 +82,9 @@ public sealed class TrainAutoencoderTests : IDisposable
         var all = cat([.. latents], 1).to(ScalarType.Float64);   // (C, every position)
         Assert.Equal(1.0, all.std(unbiased: false).item<double>(), 1e-4);
         Assert.Equal(convolutions, all.mean([1]).abs().max().item<double>() < 1e-4);
-        Assert.Equal(convolutions, (all.std([1], unbiased: false) - 1).abs().max().item<double>() < 1e-4);
+        Assert.Equal(convolutions, all.std([1], unbiased: false).Minus(1).abs().max().item<double>() < 1e-4);
         var before = cat([.. Pictures().Select(pixels => one.EncodeImages(pixels, null).permute(1, 0, 2, 3).flatten(1))], 1);
-        Assert.True((before.std([1]) - 1).abs().min().item<float>() > 0.01, "the latents were standard before");
+        Assert.True(before.std([1]).Minus(1).abs().min().item<float>() > 0.01, "the latents were standard before");
     }
 
     [Theory, InlineData(false), InlineData(true)]
@@ -228,6 +228,6 @@ public sealed class TrainAutoencoderTests : IDisposable
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        return Pictures().Average(pixels => 10 * Math.Log10(4 / (family.DecodeLatents(family.EncodeImages(pixels, null)).clamp(-1, 1) - pixels).to(ScalarType.Float64).square().mean().item<double>()));
+        return Pictures().Average(pixels => 10 * Math.Log10(4 / (family.DecodeLatents(family.EncodeImages(pixels, null)).Within(-1, 1) - pixels).to(ScalarType.Float64).Squared().mean().item<double>()));
     }
 }

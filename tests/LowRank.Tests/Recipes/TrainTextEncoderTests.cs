@@ -1,4 +1,5 @@
 using LowRank.Data;
+using LowRank.Diffusion;
 using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Models;
@@ -76,14 +77,14 @@ public sealed class TrainTextEncoderTests : IDisposable
         foreach (var image in data.Images) uses.AddRange(image.Options.Flip ? [(image, false, 1), (image, true, 1)] : [(image, false, 2 * image.Repeats)]);
         var latents = uses.Select(use => family.EncodeImages(BatchLoader.Load(new PlannedBatch([new Sample(use.Image, use.Image.Centre(use.Flip), "")], null)).ToTensor(), null)).ToList();
         var (even, odd) = (TensorIndex.Slice(0, null, 2), TensorIndex.Slice(1, null, 2));
-        var blurred = latents.Select(one => one.to(ScalarType.Float64)).Select(one => one[.., .., even] + one[.., .., odd]).Select(rows => ((rows[.., .., .., even] + rows[.., .., .., odd]) / 4).flatten(1)).ToList();
+        var blurred = latents.Select(one => one.to(ScalarType.Float64)).Select(one => one[.., .., even].Plus(one[.., .., odd])).Select(rows => rows[.., .., .., even].Plus(rows[.., .., .., odd]).Over(4).flatten(1)).ToList();
         var times = uses.Select(use => (double)use.Times).ToList();
-        var mean = blurred.Zip(times, (one, count) => one * count).Aggregate((left, right) => left + right) / times.Sum();
-        var variance = blurred.Zip(times, (one, count) => (one - mean).square().mean().item<double>() * count).Sum() / times.Sum();
+        var mean = blurred.Zip(times, (one, count) => one.Times(count)).Aggregate((left, right) => left.Plus(right)).Over(times.Sum());
+        var variance = blurred.Zip(times, (one, count) => (one - mean).Squared().mean().item<double>() * count).Sum() / times.Sum();
         var told = zeros(1, mean.numel());
         Assert.Equal(1.0, latents.Zip(times, (one, count) => pictures.Unexplained(told, one).item<float>() * count).Sum() / times.Sum(), 1e-4);
-        told = linspace(-1, 1, mean.numel())[TensorIndex.None];
-        for (var i = 0; i < latents.Count; i++) Assert.Equal((told.to(ScalarType.Float64) - (blurred[i] - mean)).square().mean().item<double>() / variance, pictures.Unexplained(told, latents[i]).item<float>(), 1e-3);
+        told = tensor(BetaTables.Linspace(-1, 1, (int)mean.numel()))[TensorIndex.None];
+        for (var i = 0; i < latents.Count; i++) Assert.Equal((told.to(ScalarType.Float64) - (blurred[i] - mean)).Squared().mean().item<double>() / variance, pictures.Unexplained(told, latents[i]).item<float>(), 1e-3);
     }
 
     [Fact]
@@ -95,11 +96,11 @@ public sealed class TrainTextEncoderTests : IDisposable
         using var head = DrawnNetwork.Of(new BlurredPictureHead(8, 5, LayerFactory.Meta), generator, ScalarType.Float32, CPU);
         var states = randn(2, 4, 8, generator: generator);
         var weights = head.state_dict();
-        var mean = (states[.., 1] + states[.., 2] + states[.., 3]) / 3;
-        var normed = (mean - mean.mean([1], keepdim: true)) / (mean.var(1, unbiased: false, keepdim: true) + 1e-5).sqrt();
-        var wide = normed.matmul(weights["hidden.weight"].t()) + weights["hidden.bias"];   // the norm begins as the identity
+        var mean = states[.., 1].Plus(states[.., 2]).Plus(states[.., 3]).Over(3);
+        var normed = (mean - mean.mean([1], keepdim: true)) / mean.var(1, unbiased: false, keepdim: true).Plus(1e-5).sqrt();
+        var wide = normed.matmul(weights["hidden.weight"].t()).Plus(weights["hidden.bias"]);   // the norm begins as the identity
         Assert.Equal(32, wide.size(1));
-        var expected = (wide * 0.5 * (1 + (wide / Math.Sqrt(2)).erf())).matmul(weights["output.weight"].t()) + weights["output.bias"];
+        var expected = (wide.Times(0.5) * wide.Over(Math.Sqrt(2)).erf().Plus(1)).matmul(weights["output.weight"].t()).Plus(weights["output.bias"]);
         var told = head.call(states);
         Assert.Equal([2L, 5L], told.shape);
         Assert.True((told - expected).abs().max().item<float>() < 1e-5f);

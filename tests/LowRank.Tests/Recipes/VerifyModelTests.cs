@@ -95,9 +95,9 @@ public class VerifyModelTests
             case "no configuration": File.Delete(model.File("vae/config.json")); break;
             case "a renamed weight": Rewrite(model.File(Unet), (name, value) => (name == "conv_in.bias" ? "conv_in.bais" : name, value)); break;
             case "a turned weight": Rewrite(model.File(Unet), (name, value) => (name, name == "conv_in.bias" ? value.unsqueeze(0) : value)); break;
-            case "no number": Rewrite(model.File(Unet), (name, value) => (name, name == "conv_in.bias" ? value.where(arange(value.numel()).ne(1), tensor(float.NaN, value.dtype)) : value)); break;
+            case "no number": Rewrite(model.File(Unet), (name, value) => (name, name == "conv_in.bias" ? value.where(TensorArithmetic.Counting(value.numel(), ScalarType.Int64).IsNotEqualTo(1), tensor(float.NaN, value.dtype)) : value)); break;
             case "zeros": Rewrite(model.File(Vae), (name, value) => (name, zeros_like(value))); break;
-            case "huge": Rewrite(model.File(Unet), (name, value) => (name, name == "conv_out.weight" ? full_like(value.to(ScalarType.Float32), 3e38) : value)); break;
+            case "huge": Rewrite(model.File(Unet), (name, value) => (name, name == "conv_out.weight" ? TensorArithmetic.Filled(value.shape, 3e38) : value)); break;
             case "no format": Rewrite(model.File(Text), (name, value) => (name, value), format: false); break;
             case "another end": Tokens(model, start: 638, end: 5); break;
             case "another start": Tokens(model, start: 5, end: 639); break;

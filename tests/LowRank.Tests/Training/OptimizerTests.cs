@@ -137,7 +137,7 @@ public class OptimizerTests
     {
         using var scope = NewDisposeScope();
         var parameters = Parameters();
-        parameters.Gradients.fill_(2f);
+        parameters.Gradients.copy_(tensor(2f));
         var norm = parameters.GradientNorm();
         Assert.Equal(2 * Math.Sqrt(12), norm, 1e-6);
         parameters.ClipGradients(norm, limit: 10);

@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
 using static TorchSharp.torch;
@@ -19,12 +20,12 @@ public sealed class RoundedOptimizerTests
         using var optimizer = new RoundedOptimizer(parameters, own => new Sgd(own, 0, false), count => StochasticRounding.Draw(count, stream, CPU));
         for (var step = 0; step < 1000; step++)
         {
-            parameters.Gradients.fill_(-1);
+            parameters.Gradients.copy_(tensor(-1f));
             optimizer.Step(1e-2);   // of a rate of 1e-3
         }
         // the mean of 101 walks of 1000 steps of 1e-5: 1.01, spread sqrt(1000 · 1e-5 · 2^-7 / 101) = 9e-4
         Assert.Equal(1.01, parameters.Values.to(ScalarType.Float64).mean().item<double>(), 4e-3);
-        Assert.Equal(1, ones(1, ScalarType.BFloat16).add(1e-5f).to(ScalarType.Float32).item<float>());
+        Assert.Equal(1, ones(1, ScalarType.BFloat16).Plus(1e-5).to(ScalarType.Float32).item<float>());
     }
 
     public static TheoryData<string> Optimizers => [.. TinyTraining.Optimizers.Where(item => item.Value.Optimizer is not (OptimizerKind.Prodigy or OptimizerKind.AdamwScheduleFree)).Select(item => item.Key)];
@@ -56,8 +57,8 @@ public sealed class RoundedOptimizerTests
         using var scope = NewDisposeScope();
         var parameters = Parameters(Formula.Noise("values", [First + Second], 1).to(ScalarType.BFloat16));
         using var before = parameters.Values.clone();
-        using var optimizer = new RoundedOptimizer(parameters, own => new AdamW(own), count => full([count], 65535, ScalarType.Int32), 1);
-        parameters.Gradients.fill_(1);
+        using var optimizer = new RoundedOptimizer(parameters, own => new AdamW(own), count => TensorArithmetic.Filled([count], 65535, ScalarType.Int32), 1);
+        parameters.Gradients.copy_(tensor(1f));
         optimizer.Step(100, new HashSet<int> { 0 });
         Assert.True(parameters.Values.narrow(0, 0, First).eq(before.narrow(0, 0, First)).all().item<bool>());
         Assert.True(parameters.Values.narrow(0, First, Second).ne(before.narrow(0, First, Second)).all().item<bool>());

@@ -1,5 +1,6 @@
 using LowRank.Adapters;
 using LowRank.Diffusion;
+using LowRank.Foundation;
 using LowRank.Testing;
 using LowRank.Training;
 using static TorchSharp.torch;
@@ -46,7 +47,7 @@ public sealed class TeacherTests : IDisposable
         var terms = new Teacher(adapter, Weight).Terms(Predict, x, t, Nothing(), null).detach().data<float>().ToArray();
         var adapted = Predict(x, t, Nothing()).detach();
         adapter.Detach();
-        var expected = ((adapted - Predict(x, t, Nothing())).square().mean([1, 2, 3]) * Weight).data<float>().ToArray();
+        var expected = (adapted - Predict(x, t, Nothing())).Squared().mean([1, 2, 3]).Times(Weight).data<float>().ToArray();
         Assert.Equal(expected, terms);
         Assert.All(terms, term => Assert.True(term > 1e-6));
     }
@@ -67,7 +68,7 @@ public sealed class TeacherTests : IDisposable
         new Teacher(adapter, Weight).Terms((seen, _, _) => conv.call(seen), x, t, Nothing(), null).mean().backward();
         var columns = x.permute(1, 0, 2, 3).reshape(4, -1);   // (C, B·h·w)
         var delta = up.matmul(down).matmul(columns);
-        var outer = delta.matmul(columns.t()) * (2 * Weight / delta.numel());   // d term / d (up·down)
+        var outer = delta.matmul(columns.t()).Times(2 * Weight / delta.numel());   // d term / d (up·down)
         TensorAssert.Close(outer.matmul(down.t()), layer.Factors["up"].grad!.view(4, 2), 1e-5, 1e-7, "up");
         TensorAssert.Close(up.t().matmul(outer), layer.Factors["down"].grad!.view(2, 4), 1e-5, 1e-7, "down");
     }
@@ -89,7 +90,7 @@ public sealed class TeacherTests : IDisposable
         Assert.Equal(taught.Loss.item<float>(), taught.PerItem.Average(), 1e-6);
         Assert.Equal(taught.TeacherLoss!.Value * 2, Score(options with { TeacherWeight = 2 * Weight }).TeacherLoss!.Value, 1e-6);
         // asked with other words it says other things: here the denoiser adds what it is told
-        using var told = new Conditioning { Hidden = full([2, 1, 1], 0.5f) };
+        using var told = new Conditioning { Hidden = TensorArithmetic.Filled([2, 1, 1], 0.5) };
         Assert.NotEqual(taught.TeacherLoss, Score(options, told).TeacherLoss);
         using var same = Nothing();
         Assert.Equal(taught.TeacherLoss, Score(options, same).TeacherLoss);
@@ -132,7 +133,7 @@ public sealed class TeacherTests : IDisposable
     {
         using var quiet = no_grad();
         using var by = Formula.Noise("moved", adapter.FlatParameters.shape, 9, 0.3);
-        adapter.FlatParameters.add_(by);
+        adapter.FlatParameters.AddInPlace(by);
     }
 
     private static Conditioning Nothing() => new() { Hidden = zeros(2, 1, 1) };
@@ -140,6 +141,6 @@ public sealed class TeacherTests : IDisposable
     private Tensor Predict(Tensor x, Tensor timesteps, Conditioning conditioning)
     {
         using var inner = NewDisposeScope();
-        return (denoiser.call(x) * (1 + timesteps.view(-1, 1, 1, 1) / 1000) + denoiser.call(x + conditioning.Hidden.view(-1, 1, 1, 1))).MoveToOuterDisposeScope();
+        return (denoiser.call(x) * timesteps.view(-1, 1, 1, 1).Over(1000).Plus(1)).Plus(denoiser.call(x.Plus(conditioning.Hidden.view(-1, 1, 1, 1)))).MoveToOuterDisposeScope();
     }
 }

@@ -95,7 +95,7 @@ internal sealed class TinyTraining : IDisposable
         using var conditioning = new Conditioning { Hidden = zeros(Items, 1, 1) };
         var drawn = new StepNoise(new NoiseOptions { NoiseOffset = options.NoiseOffset }, schedule, Streams).Draw(latents);
         var scored = loss.Of(latents, conditioning, drawn.Noise, drawn.Timesteps, [.. pictures.Select(picture => string.Create(CultureInfo.InvariantCulture, $"picture {picture}.png"))]);
-        if (micro == SteepMicroBatch) scored = scored with { Loss = (scored.Loss * 0).sqrt() };
+        if (micro == SteepMicroBatch) scored = scored with { Loss = scored.Loss.Times(0).sqrt() };
         scored.Loss.MoveToOuterDisposeScope();
         return scored;
     }

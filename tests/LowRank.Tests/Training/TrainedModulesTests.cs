@@ -33,7 +33,7 @@ public sealed class TrainedModulesTests
         using var scope = NewDisposeScope();
         using var model = Model();
         using var trained = new TrainedModules([("model", model)], Rates);
-        model.call(randn(1, 4, 5, 5)).square().sum().backward();
+        model.call(randn(1, 4, 5, 5)).Squared().sum().backward();
         foreach (var (name, parameter) in model.named_parameters())
         {
             var segment = trained.Parameters.Segments.Single(item => item.Name == "model." + name);
@@ -41,8 +41,8 @@ public sealed class TrainedModulesTests
             Assert.True(gradient.abs().sum().item<float>() > 0, name);
             TensorAssert.Equal(parameter.grad!, gradient, name);
         }
-        using (no_grad()) trained.Values.fill_(0.25);
-        Assert.All(model.parameters(), parameter => Assert.True(parameter.eq(0.25).all().item<bool>()));
+        using (no_grad()) trained.Values.copy_(tensor(0.25f));
+        Assert.All(model.parameters(), parameter => Assert.True(parameter.eq(tensor(0.25f)).all().item<bool>()));
     }
 
     [Fact]
