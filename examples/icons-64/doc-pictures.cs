@@ -189,7 +189,7 @@ void Write(string name, RgbImage sheet)
     using var image = NetVips.Image.NewFromMemory(sheet.Pixels, sheet.Size.Width, sheet.Size.Height, 3, NetVips.Enums.BandFormat.Uchar);
     using var srgb = image.Copy(interpretation: NetVips.Enums.Interpretation.Srgb);
     var path = $"docs/pictures/{name}.png";
-    srgb.Pngsave(path, compression: 9, palette: true, q: 100, effort: 10, dither: 0.5);
+    srgb.Pngsave(path, compression: 9, palette: true, effort: 10, dither: 0);
     Console.WriteLine($"{path}: {new FileInfo(path).Length:N0} bytes");
 }
 

@@ -55,8 +55,8 @@ internal sealed class BaseMeasures(IDiffusionFamily family, IconSet set)
         {
             using var scope = NewDisposeScope();
             var pixels = Pixels([.. part.Select(icon => icon.Image)]);
-            var again = family.DecodeLatents(family.EncodeImages(pixels, posterior: null)).clamp(-1, 1);
-            var errors = ((again - pixels) / 2).square().flatten(1).mean([1]);
+            var again = family.DecodeLatents(family.EncodeImages(pixels, posterior: null)).Within(-1, 1);
+            var errors = (again - pixels).Over(2).Squared().flatten(1).mean([1]);
             decibels.AddRange(errors.data<float>().ToArray().Select(error => 10 * Math.Log10(1 / error)));
         }
         return decibels.Average();
