@@ -84,8 +84,10 @@ string WithoutTeacher()
 void Word(string method, Settings settings)
 {
     string[] prompts = ["red heart <tango>", "red heart", "printer <tango>", "printer", "battery <tango>", "battery", "cat face <tango>", "cat face"];
-    var trained = Train(method + "/recipe.toml", method);
-    Save(method + "-before-after", prompts, [("before", Row(prompts, settings)), ("after", Row(prompts, settings with { Adapter = trained }))]);
+    var run = Trained(method + "/recipe.toml", method, []);
+    var adapter = Path.Combine(run, "adapter.safetensors");
+    var after = method == "pivotal" ? settings with { Adapter = adapter } : settings with { Embedding = adapter };
+    Save(method + "-before-after", prompts, [("before", Row(prompts, settings)), ("after", Row(prompts, after))]);
 }
 
 void Inpainting()
@@ -162,6 +164,7 @@ RgbImage Draw(string prompt, Settings with)
     {
         Model = with.Model, Prompt = prompt, Seed = with.Seed, Guidance = with.Guidance, Sampler = with.Sampler,
         Adapters = with.Adapter is null ? [] : [new AdapterUse(with.Adapter, with.Strength)],
+        Embeddings = with.Embedding is null ? [] : [new EmbeddingUse(with.Embedding)],
         Image = with.Image, Mask = with.Mask, NoiseStrength = with.NoiseStrength,
         Output = Path.Combine(scratch, (drawn++).ToString(System.Globalization.CultureInfo.InvariantCulture)),
     });
@@ -198,6 +201,8 @@ internal sealed record Settings
     public string Model { get; init; } = "icons-64";
 
     public string? Adapter { get; init; }
+
+    public string? Embedding { get; init; }
 
     public double Strength { get; init; } = 1;
 
