@@ -53,7 +53,7 @@ void Masked()
 {
     string[] prompts = ["red heart", "battery", "printer", "folder", "cat face"];
     var with = Train("masked/recipe.toml", "masked");
-    var without = Train("masked/recipe.toml", "masked-none", "--set", "data[0].mask=none");
+    var without = Train("masked/recipe.toml", "masked-none", "--set", "data[0].mask=none", "--set", "loss.unmasked_weight=0.1");
     Save("masked-before-after", prompts, [
         ("before", Row(prompts, new() { Guidance = 3 })),
         ("after, with masks", Row(prompts, new() { Guidance = 3, Adapter = with })),
