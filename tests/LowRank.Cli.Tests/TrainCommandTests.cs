@@ -39,7 +39,7 @@ public sealed class TrainCommandTests : IDisposable
         var model = shell.Path("run", "model");
         Assert.Contains(" trained   all of text_encoder: 19 layers, 0.69 M parameters; the model 17.2 MB\n", shell.Output, StringComparison.Ordinal);
         Assert.Contains($" saved at step 2: {shell.Path("run", "state", "step-000002")}\n", shell.Output, StringComparison.Ordinal);
-        Assert.Contains($" model     {model}   17.4 MB, a diffusers folder (diffusers, ComfyUI, kohya)\n", shell.Output, StringComparison.Ordinal);
+        Assert.Contains($" model     {model}   17.3 MB, a diffusers folder (diffusers, ComfyUI, kohya)\n", shell.Output, StringComparison.Ordinal);
         Assert.Contains($" next      lora generate --model {model} --prompt \"red heart\" --output pictures\n", shell.Output, StringComparison.Ordinal);
         Assert.Equal(0, shell.Lora("generate", "--model", model, "--prompt", "red heart", "--steps", "1", "--output", shell.Path("pictures")));
     }
