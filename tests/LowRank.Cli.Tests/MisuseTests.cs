@@ -15,7 +15,7 @@ public sealed class MisuseTests : IDisposable
     [InlineData("train a.toml --resumee", "1 problem in the arguments of lora train\n\n--resumee  there is no such option; did you mean --resume?\n\ntry        lora train --help\n")]
     [InlineData("train --dry-runn a.toml", "1 problem in the arguments of lora train\n\n--dry-runn  there is no such option; did you mean --dry-run?\n\ntry         lora train --help\n")]
     [InlineData("train cpu", "there is no file cpu: cpu is a recipe to start from, which lora recipes cpu --output cpu.toml writes to a file\n")]
-    [InlineData("inspect --jsn", "2 problems in the arguments of lora inspect\n\n--jsn  there is no such option; did you mean --json?\nFILE   missing: Adapter files (.safetensors, .pt, .bin) or PEFT folders.\n\ntry    lora inspect --help\n")]
+    [InlineData("inspect --jsn", "2 problems in the arguments of lora inspect\n\n--jsn  there is no such option; did you mean --json?\nFILE   missing: Adapter files (.safetensors, .pt, .bin), PEFT folders, or names of adapters that come with the program.\n\ntry    lora inspect --help\n")]
     [InlineData("recipes --outptu x.toml", "1 problem in the arguments of lora recipes\n\n--outptu  there is no such option; did you mean --output?\n\ntry       lora recipes --help\n")]
     [InlineData("recipes style x", "1 problem in the arguments of lora recipes\n\nx    one word too many; put quotes around a value with spaces in it\n\ntry  lora recipes --help\n")]
     [InlineData("prepare tga folder --model m", "1 problem in the arguments of lora prepare\n\ntga  there is no such command; did you mean tag?; there are caption, tag, mask, crop\n\ntry  lora prepare --help\n")]
