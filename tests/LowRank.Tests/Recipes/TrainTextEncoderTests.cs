@@ -140,8 +140,8 @@ public sealed class TrainTextEncoderTests : IDisposable
     {
         const int Width = 128, Numbers = 4 * 8 * 8;
         var plan = TrainFull.Plan(With("run") with { Model = "icons-64" });
-        Assert.Equal((694_144, 694_144 + 2 * Width + (Width + 1) * 4 * Width + (4 * Width + 1) * Numbers), (plan.ModelParameters, plan.Parameters));
-        Assert.Equal(4 * (7_240_004 + 694_144 + 681_911), plan.AdapterBytes);
+        Assert.Equal((689_920, 689_920 + 2 * Width + (Width + 1) * 4 * Width + (4 * Width + 1) * Numbers), (plan.ModelParameters, plan.Parameters));
+        Assert.Equal(4 * (7_240_004 + 689_920 + 681_911), plan.AdapterBytes);
     }
 
     [Fact]
