@@ -12,7 +12,8 @@ namespace LowRank.Recipes;
 /// <param name="Learned">Folders with the pictures to learn.</param>
 /// <param name="HeldOut">Folder with pictures of the set that are only measured; null for none.</param>
 /// <param name="Others">Folder with other pictures that are only measured; null for none.</param>
-internal sealed record BenchKidTraining(string Output, long Seed, double Rate, IReadOnlyList<string> Learned, string? HeldOut, string? Others);
+/// <param name="OnlyEnds">Held-out pictures are measured before the first step and after the last, and nothing is drawn with what lies between.</param>
+internal sealed record BenchKidTraining(string Output, long Seed, double Rate, IReadOnlyList<string> Learned, string? HeldOut, string? Others, bool OnlyEnds = false);
 
 /// <summary>One way to train: the word of the recipe, and the ordinary training recipe that it stands for.</summary>
 /// <param name="Name">The word.</param>
@@ -69,10 +70,10 @@ internal sealed record BenchKidArm(string Name, TrainingMethod Method, int Rank)
             .. of.Others is { } others ? [new DataSetOptions { Folder = others, HeldOut = true }] : (DataSetOptions[])[],
         ];
         var preview = new PreviewOptions { Captions = 0 };
-        var validation = of.HeldOut is null && of.Others is null ? new ValidationOptions() : options.Validation with { Every = saves };
+        var validation = of.HeldOut is null && of.Others is null ? new ValidationOptions() : options.Validation with { Every = of.OnlyEnds ? 0 : saves };
         return Method switch
         {
-            TrainingMethod.Full => new TrainFullOptions { Model = options.Model, Output = of.Output, Seed = of.Seed, Data = data, Training = training, Preview = preview, Validation = validation, Save = new ModelSaveOptions { Intermediate = true } },
+            TrainingMethod.Full => new TrainFullOptions { Model = options.Model, Output = of.Output, Seed = of.Seed, Data = data, Training = training, Preview = preview, Validation = validation, Save = new ModelSaveOptions { Intermediate = !of.OnlyEnds } },
             TrainingMethod.TextualInversion => new TrainTextualInversionOptions { Model = options.Model, Output = of.Output, Seed = of.Seed, Data = data, Training = training, Preview = preview, Validation = validation, Tokens = [new LearnedTokenOptions { Token = Word, Vectors = options.Word.Vectors, Init = options.Word.Init }] },
             _ => new TrainLoraOptions { Model = options.Model, Output = of.Output, Seed = of.Seed, Data = data, Training = training, Preview = preview, Validation = validation, Adapter = new AdapterOptions { Rank = Rank, Targets = options.Targets } },
         };

@@ -87,7 +87,7 @@ public sealed class BenchKidPlan
         var drawn = (long)options.Draw.PerCaption * test * (options.Folds + judged.Count + first * options.MeasureAt.Count);
         var moments = arms[0].Recipe(options, new BenchKidTraining("-", 0, 1, ["-"], "-", null)) is var recipe ? options.Training.Steps / recipe.Training.SaveEvery + 1 : 0;
         var others = options.Others is { } folder ? Data.PictureFiles.Find(folder).Count : 0;
-        var measured = (long)options.Validation.Timesteps.Count * (moments * ((long)choosing.Count * data.Validation(0).Count + judged.Count * (test + others)) + options.Folds * (test + others));
+        var measured = (long)options.Validation.Timesteps.Count * ((long)choosing.Count * 2 * data.Validation(0).Count + moments * (long)judged.Count * (test + others) + options.Folds * (test + others));
         var forward = plans.First().Plan.SecondsPerForward / options.Training.BatchSize;   // of one picture
         var calls = options.Draw.Steps * (options.Draw.Guidance == 1 ? 1 : 2);
         return new BenchKidPlan

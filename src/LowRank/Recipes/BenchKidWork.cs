@@ -74,7 +74,7 @@ internal sealed class BenchKidWork(BenchKidOptions options, BenchKidData data, F
     /// <summary>Trains on two parts of the training pictures, and measures the rest of them.</summary>
     private BenchKidMeasured Choose(BenchKidPart part)
     {
-        var recipe = BenchKidArm.Of(part.Arm).Recipe(options, new BenchKidTraining(RunOf(part), part.Seed, part.Rate!.Value, [Folder(part, BenchKidData.LearnedPart)], Folder(part, BenchKidData.ValidationPart), null));
+        var recipe = BenchKidArm.Of(part.Arm).Recipe(options, new BenchKidTraining(RunOf(part), part.Seed, part.Rate!.Value, [Folder(part, BenchKidData.LearnedPart)], Folder(part, BenchKidData.ValidationPart), null, OnlyEnds: true));
         try
         {
             var events = Train(recipe);
