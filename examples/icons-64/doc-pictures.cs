@@ -1,9 +1,10 @@
 // Makes the pictures of README.md, docs/methods.md, docs/generate.md and models/adapters/README.md that show what icons-64 draws. Run it from the repository's folder:
 //
-//   dotnet run -c Release examples/icons-64/doc-pictures.cs                 all of them: about a quarter of an hour on two cores
+//   dotnet run -c Release examples/icons-64/doc-pictures.cs                 all of them: about twenty minutes on two cores
 //   dotnet run -c Release examples/icons-64/doc-pictures.cs -- tango full   these only
 //
-// It trains the recipes of the examples into their run folders first; a run folder that is there is taken as it is.
+// It trains the recipes of the examples into their run folders first; a run folder that is there is taken as it is. "captions" only shrinks what measure.cs drew
+// (--output runs/icons-64/measured.json), and comes last.
 
 #:project ../../src/LowRank/LowRank.csproj
 #:property PublishAot=false

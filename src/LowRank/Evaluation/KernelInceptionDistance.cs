@@ -12,9 +12,6 @@ internal enum KidEstimator
 
     /// <summary>With all pairs. Never negative, and larger the fewer pictures there are.</summary>
     Biased,
-
-    /// <summary>As unbiased, and without the pairs (i, i) between the sets too, which must be of one size.</summary>
-    UStatistic,
 }
 
 /// <summary>KID over subsets.</summary>
@@ -47,12 +44,10 @@ internal static class KernelInceptionDistance
         Shapes.Require(generated, Invariant($"n,{real.size(1)}"));
         var (m, n) = ((double)real.size(0), (double)generated.size(0));
         if (m < 2 || n < 2) throw new ArgumentException(Invariant($"KID needs 2 features of each set, there are {m} and {n}"), nameof(real));
-        if (estimator == KidEstimator.UStatistic && m != n) throw new ArgumentException(Invariant($"the U statistic needs sets of one size, these have {m} and {n}"), nameof(generated));
         var (x, y) = (real.to(ScalarType.Float64), generated.to(ScalarType.Float64));
         var (within, among, between) = (KernelSum(x, x), KernelSum(y, y), KernelSum(x, y));
         if (estimator == KidEstimator.Biased) return within / (m * m) + among / (n * n) - 2 * between / (m * n);
-        var same = (within - PairSum(x, x)) / (m * (m - 1)) + (among - PairSum(y, y)) / (n * (n - 1));
-        return same - 2 * (estimator == KidEstimator.UStatistic ? (between - PairSum(x, y)) / (m * (m - 1)) : between / (m * n));
+        return (within - PairSum(x, x)) / (m * (m - 1)) + (among - PairSum(y, y)) / (n * (n - 1)) - 2 * between / (m * n);
     }
 
     /// <summary>
