@@ -11,17 +11,6 @@ public sealed class BenchKidBadInputTests : IDisposable
 
     public void Dispose() => bench.Dispose();
 
-    /// <summary>One training with one rate, nothing else.</summary>
-    private BenchKidOptions Small => bench.Options with
-    {
-        Arms = ["lora-1"],
-        Seeds = [3],
-        MeasureAt = [],
-        LearningRates = new BenchKidRates { Lora = [1e-2] },
-        Timing = new BenchKidTiming { Rounds = 0 },
-        Training = bench.Options.Training with { Steps = 1 },
-    };
-
     [Fact]
     public void Every_problem_of_the_options_is_told_at_once() => Refuses<OptionsException>(
         """
@@ -126,22 +115,22 @@ public sealed class BenchKidBadInputTests : IDisposable
             there is no experiment in {bench.Path("kid")}
               looked for  {bench.Path("kid", "experiment.json")}
               try         the folder that it was started with, or start a new one without --resume
-            """, Small, resume: true);
-        TinyBench.Run(Small);
+            """, bench.Small, resume: true);
+        TinyBench.Run(bench.Small);
         Refuses<OptionsException>(
             $"""
             the output folder already holds an experiment: {bench.Path("kid")}
               try       to go on with it (--resume), another output folder, or remove the folder
-            """, Small);
+            """, bench.Small);
     }
 
     [Fact]
     public void Other_options_pictures_or_networks_of_features_when_it_goes_on()
     {
-        TinyBench.Run(Small);
+        TinyBench.Run(bench.Small);
         bench.Add("set", "picture-0", 64, seed: 99, "a dog, number 0");
         var before = System.Text.Json.JsonDocument.Parse(File.ReadAllText(bench.Path("kid", "experiment.json"))).RootElement.GetProperty("options").GetProperty("the pictures and captions themselves").GetString();
-        var options = Small with { Training = Small.Training with { Steps = 2 } };
+        var options = bench.Small with { Training = bench.Small.Training with { Steps = 2 } };
         var problem = Assert.Throws<OptionsException>(() => BenchKid.Make(options, null, true, null, _ => new Blocks("other weights"), TestContext.Current.CancellationToken));
         Assert.Equal(
             $"""
@@ -156,7 +145,7 @@ public sealed class BenchKidBadInputTests : IDisposable
     [Fact]
     public void Another_base_or_other_pictures_under_the_old_names_when_it_goes_on()
     {
-        var options = Small with { Model = bench.Path("model") };
+        var options = bench.Small with { Model = bench.Path("model") };
         foreach (var file in Directory.GetFiles(TinyRun.Model, "*", SearchOption.AllDirectories)) File.Copy(file, bench.Path(["model", .. Path.GetRelativePath(TinyRun.Model, file).Split(Path.DirectorySeparatorChar)]));
         TinyBench.Run(options);
         File.AppendAllText(bench.Path("model", "unet", "config.json"), "\n");
@@ -172,7 +161,7 @@ public sealed class BenchKidBadInputTests : IDisposable
     [Fact]
     public void A_rate_whose_loss_is_no_number_is_not_chosen()
     {
-        var options = Small with { LearningRates = new BenchKidRates { Lora = [1e-6, 1e-2] } };
+        var options = bench.Small with { LearningRates = new BenchKidRates { Lora = [1e-6, 1e-2] } };
         var judged = new BenchKidPart(BenchKidPurpose.Judge, "lora-1", 0, 3);
         void Tried(double rate, double loss)
         {
@@ -191,7 +180,7 @@ public sealed class BenchKidBadInputTests : IDisposable
     [Fact]
     public void Parts_by_different_networks_of_features_are_not_put_together()
     {
-        TinyBench.Run(Small);
+        TinyBench.Run(bench.Small);
         var part = bench.Path("kid", "parts", "judge", "lora-1", "fold-1", "seed-3", "part.json");
         File.WriteAllText(part, File.ReadAllText(part).Replace("means of blocks", "other weights", StringComparison.Ordinal));
         Refuses<OptionsException>(
@@ -200,18 +189,18 @@ public sealed class BenchKidBadInputTests : IDisposable
               base/fold-0: means of blocks
               judge/lora-1/fold-1/seed-3: other weights
               try         to remove part.json in the folders of the older ones, and --resume
-            """, Small, resume: true);
+            """, bench.Small, resume: true);
     }
 
     [Fact]
     public void Two_networks_of_one_name() => Refuses<OptionsException>(
-        "features: two of them are blocks, and KIDs are told apart by that name; leave one of them out: a, b", Small with { Features = ["a", "b"] });
+        "features: two of them are blocks, and KIDs are told apart by that name; leave one of them out: a, b", bench.Small with { Features = ["a", "b"] });
 
     [Fact]
     public void A_weights_file_that_is_none()
     {
         File.WriteAllText(bench.Path("weights.safetensors"), "no weights");
-        var problem = Assert.Throws<CheckpointException>(() => BenchKid.Run(Small with { Features = [bench.Path("weights.safetensors")] }, cancellation: TestContext.Current.CancellationToken));
+        var problem = Assert.Throws<CheckpointException>(() => BenchKid.Run(bench.Small with { Features = [bench.Path("weights.safetensors")] }, cancellation: TestContext.Current.CancellationToken));
         Assert.Throws<CheckpointException>(() => { using var network = FeatureNetworks.Open(bench.Path("weights.safetensors")); });
         Assert.Contains(bench.Path("weights.safetensors"), problem.Message, StringComparison.Ordinal);
         Assert.False(Directory.Exists(bench.Path("kid")), "something was made before the file was looked at");
@@ -220,11 +209,11 @@ public sealed class BenchKidBadInputTests : IDisposable
     [Fact]
     public void A_part_that_does_not_exist_or_waits_for_others()
     {
-        TinyBench.Run(Small);
-        var options = Small;
+        TinyBench.Run(bench.Small);
+        var options = bench.Small;
         Assert.Equal("the experiment has no part judge/lora-2/fold-0/seed-3 (did you mean \"judge/lora-1/fold-0/seed-3\"?); its parts are base/fold-0 to judge/lora-1/fold-1/seed-3",
             Assert.Throws<OptionsException>(() => BenchKid.RunPart(options, "judge/lora-2/fold-0/seed-3", cancellation: TestContext.Current.CancellationToken)).Message);
-        var two = Small with { LearningRates = new BenchKidRates { Lora = [1e-3, 1e-2] } };
+        var two = bench.Small with { LearningRates = new BenchKidRates { Lora = [1e-3, 1e-2] } };
         Assert.Equal("judge/lora-1/fold-0/seed-3 waits for choose/lora-1/fold-0/rate-0.001, which chooses its learning rate and is not made yet\n  try         to make that first, or the whole experiment",
             Assert.Throws<OptionsException>(() => BenchKidWork.ChosenRate(two, new BenchKidPart(BenchKidPurpose.Judge, "lora-1", 0, 3))).Message);
     }

@@ -11,21 +11,10 @@ public sealed class BenchKidFolderTests : IDisposable
 
     public void Dispose() => bench.Dispose();
 
-    /// <summary>One training with one rate, nothing else.</summary>
-    private BenchKidOptions Small => bench.Options with
-    {
-        Arms = ["lora-1"],
-        Seeds = [3],
-        MeasureAt = [],
-        LearningRates = new BenchKidRates { Lora = [1e-2] },
-        Timing = new BenchKidTiming { Rounds = 0 },
-        Training = bench.Options.Training with { Steps = 1 },
-    };
-
     [Fact]
     public void A_second_program_on_the_folder_is_refused_until_the_first_is_done()
     {
-        var options = Small;
+        var options = bench.Small;
         var refused = 0;
         TinyBench.Run(options, worker: (name, _, stop) =>
         {
@@ -43,7 +32,7 @@ public sealed class BenchKidFolderTests : IDisposable
     public void A_part_that_another_program_makes_is_refused_and_one_that_it_has_made_is_taken()
     {
         const string Part = "judge/lora-1/fold-1/seed-3";
-        var options = Small;
+        var options = bench.Small;
         TinyBench.Run(options);
         var folder = bench.Path(["kid", "parts", .. Part.Split('/')]);
         var made = bench.Part(Part);
@@ -66,7 +55,7 @@ public sealed class BenchKidFolderTests : IDisposable
 
         bench.Add("set", "a-b", 64, seed: 71, "a dog, on top");
         bench.Add(Path.Combine("set", "a"), "b", 64, seed: 72, "a dog, below");
-        var data = BenchKidData.Read(Small, TestContext.Current.CancellationToken);
+        var data = BenchKidData.Read(bench.Small, TestContext.Current.CancellationToken);
         Assert.Equal(10, data.Pictures.Select(picture => picture.Name).Distinct().Count());
         data.Write(TestContext.Current.CancellationToken);
         foreach (var (name, source, caption) in new[] { ("a-b", bench.Path("set", "a-b.png"), "a dog, on top"), ("a-b-2", bench.Path("set", "a", "b.png"), "a dog, below") })
@@ -80,7 +69,7 @@ public sealed class BenchKidFolderTests : IDisposable
     [Fact]
     public void What_is_quoted_of_an_experiment_names_no_place_of_this_machine()
     {
-        var result = TinyBench.Run(Small);
+        var result = TinyBench.Run(bench.Small);
         var recipe = JsonSerializer.Deserialize<BenchKidSummary>(File.ReadAllText(result.Results), HubJson.Own)!.Recipe;
         foreach (var line in new[] { "output = \"kid\"", "pictures = \"../set\"", "others = \"../others\"", "features = [\"blocks\"]" }) Assert.Contains(line, recipe.ReplaceLineEndings("\n").Split('\n'));
         Assert.DoesNotMatch("\"([/\\\\]|[A-Za-z]:)", recipe);

@@ -43,6 +43,17 @@ internal sealed class TinyBench : IDisposable
         Timing = new BenchKidTiming { Rounds = 1, Steps = 6 },
     };
 
+    /// <summary>One training with one rate, nothing else.</summary>
+    public BenchKidOptions Small => Options with
+    {
+        Arms = ["lora-1"],
+        Seeds = [3],
+        MeasureAt = [],
+        LearningRates = new BenchKidRates { Lora = [1e-2] },
+        Timing = new BenchKidTiming { Rounds = 0 },
+        Training = Options.Training with { Steps = 1 },
+    };
+
     public void Add(string folder, string name, int side, int seed, string caption)
     {
         File.WriteAllBytes(run.Path(folder, name + ".png"), Samples.Png(side, side, seed));
