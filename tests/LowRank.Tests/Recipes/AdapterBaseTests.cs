@@ -42,7 +42,7 @@ public class AdapterBaseTests : IDisposable
             adapter does not fit this model: 1 of 1 module of other shapes
               file    odd.safetensors (kohya keys, rank 2; made for Stable Diffusion 2: its cross-attention takes text of width 1024)
               model   Stable Diffusion 2, the likeliest of those that are known; name another with --model
-              shapes  lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k: made for a linear layer 1024 to 555, the model's is 1024 to 640
+              shapes  lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k: lora_up has 555 output rows, the layer has 640
               try     a base model of the kind the adapter was made for
                       `lora inspect odd.safetensors`
             """, error.Message, ignoreLineEndingDifferences: true);
