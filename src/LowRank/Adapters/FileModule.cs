@@ -67,6 +67,9 @@ internal sealed class FileModule
     /// <summary>A parameter's values in float32. The caller owns them.</summary>
     public Tensor Read(string parameter) => file.Read(parameters[parameter].Name).to(ScalarType.Float32);
 
+    /// <summary>A parameter as it is stored. The caller owns it.</summary>
+    public Tensor ReadStored(string parameter) => file.Read(parameters[parameter].Name);
+
     public List<AdapterProblem> Problems { get; } = [];
 
     public List<string> Warnings { get; } = [];

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using LowRank.Adapters;
+using LowRank.Adapters.Formats;
 using LowRank.Foundation;
 
 namespace LowRank.Recipes;
@@ -41,7 +42,7 @@ public static class InspectAdapter
             Embeddings = file.Embeddings.Select(item => $"{item.Name} {Shapes.Show(item.Shape)}").ToList(),
             Metadata = file.Metadata.OrderBy(item => item.Key, StringComparer.Ordinal).ToDictionary(),
             Trouble = Trouble(file, usable, norms).ToList(),
-            LoadsIn = usable.Count == places.Count && usable.Count > 0 && usable.TrueForAll(module => module.Kind!.Kind == AdapterKind.Lora) ? LoadsIn(file) : new Dictionary<string, string>(),
+            LoadsIn = usable.Count == places.Count && usable.Count > 0 && usable.TrueForAll(module => module.Kind!.Kind == AdapterKind.Lora) ? Readers.Of(file) : new Dictionary<string, string>(),
         };
     }
 
@@ -67,24 +68,6 @@ public static class InspectAdapter
         if (flat.Select(module => (module.Rank, module.EffectiveAlpha)).Distinct().Count() > 1) yield return "ranks or alphas differ by module: diffusers scales some modules of such a file wrongly";
         var generations = file.Conventions.Intersect([AdapterConvention.Peft, AdapterConvention.Diffusers, AdapterConvention.AttentionProcessors]).ToList();
         if (generations.Contains(AdapterConvention.Peft) && generations.Count > 1) yield return "generations of keys are mixed: diffusers looks at the first key only and drops the others in silence";
-    }
-
-    /// <summary>What each convention loads in (docs/adapter-formats.md): a file loads where all its conventions do.</summary>
-    private static Dictionary<string, string> LoadsIn(AdapterFile file)
-    {
-        var conventions = file.Conventions;
-        var bare = file.Modules.Any(module => module.Convention == AdapterConvention.AttentionProcessors && !module.Lookup.StartsWith("unet.", StringComparison.Ordinal) && !module.Lookup.StartsWith("text_encoder", StringComparison.Ordinal));
-        var mixed = conventions.Contains(AdapterConvention.Peft) && conventions.Count > 1;
-        return new()
-        {
-            ["A1111"] = Answer(AdapterConvention.Kohya),
-            ["ComfyUI"] = Answer(AdapterConvention.Kohya, AdapterConvention.Lycoris, AdapterConvention.AttentionProcessors),
-            ["diffusers"] = mixed ? "in part" : bare ? "no" : Answer(AdapterConvention.Kohya, AdapterConvention.Peft, AdapterConvention.Diffusers, AdapterConvention.AttentionProcessors),
-            ["kohya"] = Answer(AdapterConvention.Kohya, AdapterConvention.Lycoris),
-            ["PEFT"] = conventions is [AdapterConvention.Peft] && file.Modules.All(module => module.Name.StartsWith("base_model.model.", StringComparison.Ordinal)) ? "yes" : "no",
-        };
-
-        string Answer(params AdapterConvention[] readable) => conventions.All(readable.Contains) ? "yes" : "no";
     }
 
     private static string Hash(string path)

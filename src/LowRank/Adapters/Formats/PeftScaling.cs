@@ -45,10 +45,14 @@ internal sealed class PeftScaling
     public List<string> Refusals { get; } = [];
 
     /// <summary>The config beside a PEFT file; null where there is none.</summary>
-    public static PeftScaling? Beside(string file)
+    public static PeftScaling? Beside(string file) =>
+        TextBeside(file) is { } text ? new PeftScaling(Read(text, Path.Combine(Path.GetDirectoryName(Path.GetFullPath(file))!, ConfigFile))) : null;
+
+    /// <summary>The text of the config beside a PEFT file; null where there is none.</summary>
+    public static string? TextBeside(string file)
     {
         var path = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(file))!, ConfigFile);
-        return Path.GetFileName(file).StartsWith("adapter_model", StringComparison.Ordinal) && File.Exists(path) ? new PeftScaling(Read(File.ReadAllText(path), path)) : null;
+        return Path.GetFileName(file).StartsWith("adapter_model", StringComparison.Ordinal) && File.Exists(path) ? File.ReadAllText(path) : null;
     }
 
     /// <summary>By component, what the metadata of a diffusers file says; empty where it says nothing.</summary>
