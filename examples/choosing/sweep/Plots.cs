@@ -1,5 +1,4 @@
 using System.Globalization;
-using NetVips;
 using ScottPlot;
 
 namespace LowRank.Examples.Choosing;
@@ -79,6 +78,6 @@ internal static class Plots
     {
         plots.SavePng(path, Width, PanelHeight * rows);
         using var picture = NetVips.Image.NewFromBuffer(File.ReadAllBytes(path));
-        File.WriteAllBytes(path, picture.PngsaveBuffer(palette: true, effort: 10, keep: Enums.ForeignKeep.None));
+        File.WriteAllBytes(path, picture.PngsaveBuffer(palette: true, effort: 10, keep: NetVips.Enums.ForeignKeep.None));
     }
 }

@@ -30,39 +30,41 @@ internal sealed class Workshop(string model, string output)
         }
     }
 
-    /// <summary>Makes it where it is not made yet. A training that was cut off is made from its beginning: it takes less than a minute.</summary>
+    /// <summary>Makes it where it is not made yet. A training that was cut off is made from its beginning: it is short.</summary>
     public CellResult Make(Cell cell)
     {
         if (Made(cell) is { } made) return made;
         var (run, watch, diverged) = (RunOf(cell), Stopwatch.StartNew(), false);
         if (Directory.Exists(run)) Directory.Delete(run, recursive: true);
         IReadOnlyList<string> folder = cell.Pictures is { } count ? [$"data[0].folder={SmallSet(count)}"] : [];
+        var options = TrainLoraOptions.Read(Recipe, [$"model={model}", .. cell.Settings, .. folder], run);
         try
         {
-            TrainLora.Run(TrainLoraOptions.Read(Recipe, [$"model={model}", .. cell.Settings, .. folder], run));
+            TrainLora.Run(options);
         }
         catch (TrainingDivergedException)
         {
             diverged = true;
         }
-        var result = Measured(cell, RunFolder.Open(run).ReadEvents(), diverged) with { Seconds = watch.Elapsed.TotalSeconds };
+        var result = Measured(cell, IconsIn(options).Count, RunFolder.Open(run).ReadEvents(), diverged) with { Seconds = watch.Elapsed.TotalSeconds };
         var draft = ResultPath(cell) + ".part";
         File.WriteAllText(draft, JsonSerializer.Serialize(result, ResultJson.Default.CellResult) + "\n");
         File.Move(draft, ResultPath(cell), overwrite: true);   // from here on it is made
         return result;
     }
 
-    private static CellResult Measured(Cell cell, IReadOnlyList<TrainingEvent> events, bool diverged)
+    private static CellResult Measured(Cell cell, int icons, IReadOnlyList<TrainingEvent> events, bool diverged)
     {
         var plan = events.OfType<RunStarted>().Single().Plan;
         var measures = events.OfType<HeldOutMeasured>().DistinctBy(measure => measure.Step).ToList();
+        var heldOut = measures[0].Pictures.Count(picture => !IsEmoji(picture));
         var times = events.OfType<StepFinished>().Skip(UncountedSteps).Select(step => 1000 * step.Seconds).Order().ToList();
         return new CellResult
         {
             Cell = cell.Name,
             Settings = cell.Settings,
-            Pictures = plan.Data.Sets.Sum(set => set.Pictures),
-            HeldOutPictures = measures[0].Pictures.Count(picture => !IsEmoji(picture)),
+            Pictures = icons - heldOut,
+            HeldOutPictures = heldOut,
             EmojiPictures = measures[0].Pictures.Count(IsEmoji),
             Parameters = plan.Parameters,
             FileBytes = plan.AdapterBytes,
@@ -85,7 +87,7 @@ internal sealed class Workshop(string model, string output)
         if (Directory.Exists(folder)) return folder;
         if (Made(Cell.Usual) is null) throw new SweepException($"a training with {count} pictures waits for {Cell.Usual.Name}, whose log says which pictures are held out\n  try         to make that first: --cell {Cell.Usual.Name}");
         var heldOut = RunFolder.Open(RunOf(Cell.Usual)).ReadEvents().OfType<HeldOutMeasured>().First().Pictures.Select(picture => Path.GetFileName(picture.Picture)).ToHashSet();
-        var all = Directory.GetFiles(TrainLoraOptions.Read(Recipe).Data[0].Folder, "*.png", SearchOption.AllDirectories).OrderBy(Path.GetFileName, StringComparer.Ordinal).ToList();
+        var all = IconsIn(TrainLoraOptions.Read(Recipe));
         var others = all.Where(path => !heldOut.Contains(Path.GetFileName(path))).ToList();
         var chosen = Enumerable.Range(0, count).Select(at => others[(2 * at + 1) * others.Count / (2 * count)]);
         var draft = string.Create(CultureInfo.InvariantCulture, $"{folder}.{Environment.ProcessId}");
@@ -104,6 +106,9 @@ internal sealed class Workshop(string model, string output)
         }
         return folder;
     }
+
+    /// <summary>The pictures of the set, held-out ones among them, in the order of their names.</summary>
+    private static List<string> IconsIn(TrainLoraOptions options) => [.. Directory.GetFiles(options.Data[0].Folder, "*.png", SearchOption.AllDirectories).OrderBy(Path.GetFileName, StringComparer.Ordinal)];
 
     private string RunOf(Cell cell) => Path.Combine(output, "cells", cell.Name, "run");
 
