@@ -37,6 +37,9 @@ internal sealed class AdapterFit
     /// <summary>In module order.</summary>
     public IReadOnlyList<(FileModule Module, ModelLayer Layer)> Matched => matched;
 
+    /// <summary>Whether every module of the file has its layer, and nothing stands against it.</summary>
+    public bool IsWhole => problems.Count + unmatched.Count + misfits.Count == 0;
+
     /// <summary>Refuses what cannot be used.</summary>
     /// <returns>What loading does that one may not expect.</returns>
     /// <exception cref="CheckpointException">With every problem; see the class.</exception>

@@ -34,6 +34,14 @@ internal static class ModelCheck
         return parts;
     }
 
+    /// <summary>A network without memory, of names and shapes only.</summary>
+    /// <param name="kind">Class of the part, as an index names it.</param>
+    /// <param name="config">Its configuration.</param>
+    /// <param name="path">Where that is, for messages.</param>
+    /// <returns>The caller disposes it; null for a class that has no weights here.</returns>
+    /// <exception cref="CheckpointException">A value of the configuration is not supported.</exception>
+    public static nn.Module? Outline(string kind, byte[] config, string path) => Classes.TryGetValue(kind, out var weighed) ? weighed.Build(config, path) : null;
+
     /// <summary>Ids that a text encoder expects of its tokenizer, and what the tokenizer gives.</summary>
     public static IEnumerable<string> TokenTrouble(IDiffusionFamily family)
     {

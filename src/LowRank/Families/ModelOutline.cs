@@ -1,0 +1,56 @@
+using LowRank.Foundation;
+using static TorchSharp.torch;
+
+namespace LowRank.Families;
+
+/// <summary>The networks of a model as names and shapes, without memory: what adapters are fitted to where no weight is needed. Owns its modules.</summary>
+internal sealed class ModelOutline : IDisposable
+{
+    private readonly Dictionary<string, nn.Module> components;
+
+    private ModelOutline(string title, Dictionary<string, nn.Module> components) => (Title, this.components) = (title, components);
+
+    /// <summary>The model in words, for messages.</summary>
+    public string Title { get; }
+
+    /// <summary>Denoiser and text encoders, by the names of their folders.</summary>
+    public IReadOnlyDictionary<string, nn.Module> Components => components;
+
+    /// <summary>Of a published model.</summary>
+    public static ModelOutline Of(PublishedModel model) => Of(model.Title, model.Parts, name => (model.File($"{name}/config.json"), $"{model.Name}/{name}/config.json"));
+
+    /// <summary>Of a model that is there: its configurations are read, no weights.</summary>
+    /// <param name="model">As for <see cref="FamilyDetector.Open"/>.</param>
+    /// <exception cref="CheckpointException">There is no such model, or a value of a configuration is not supported.</exception>
+    public static ModelOutline Of(string model)
+    {
+        var folder = DiffusersFolder.Open(FamilyDetector.Find(model));
+        return Of(model, folder.Named.Where(part => Directory.Exists(Path.Combine(folder.Path, part.Name))), name => DiffusersFolder.Configuration(Path.Combine(folder.Path, name)));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var module in components.Values) module.Dispose();
+        components.Clear();
+    }
+
+    private static ModelOutline Of(string title, IEnumerable<(string Name, string Class)> parts, Func<string, (byte[] Json, string Path)> configuration)
+    {
+        var outline = new ModelOutline(title, []);
+        try
+        {
+            foreach (var (name, kind) in parts.Where(part => part.Name is "unet" or "text_encoder" or "text_encoder_2"))
+            {
+                var (json, path) = configuration(name);
+                if (ModelCheck.Outline(kind, json, path) is { } module) outline.components[name] = module;
+            }
+            return outline;
+        }
+        catch
+        {
+            outline.Dispose();
+            throw;
+        }
+    }
+}
