@@ -71,7 +71,7 @@ internal sealed record PromptChunk(int[] Ids, float[] Weights)
             (ids, weights, lastComma) = ([], [], -1);
         }
 
-        public IReadOnlyList<PromptChunk> Finish()
+        public List<PromptChunk> Finish()
         {
             if (ids.Count > 0 || closed.Count == 0) Close();
             return closed;

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Text.RegularExpressions;
 using LowRank.Foundation;
@@ -24,6 +25,7 @@ internal static partial class WeightedPrompt
     public const string Break = "BREAK";
 
     private const string Marks = "\\()[]:";
+    private static readonly SearchValues<char> AnyMark = SearchValues.Create(Marks);
     private const double Step = 1.1;
 
     /// <summary>The pieces in order; neighbours of equal weight are one. At least one.</summary>
@@ -55,7 +57,7 @@ internal static partial class WeightedPrompt
             else if (Marks.Contains(mark, StringComparison.Ordinal)) pieces.Add(new(prompt.Substring(at, 1), 1));
             else
             {
-                var end = prompt.AsSpan(at).IndexOfAny(Marks);
+                var end = prompt.AsSpan(at).IndexOfAny(AnyMark);
                 length = end < 0 ? prompt.Length - at : end;
                 AddText(prompt.Substring(at, length));
             }
