@@ -33,7 +33,7 @@ internal sealed class Trial : IDisposable
     public int Timestep { get; }
 
     /// <summary>In words.</summary>
-    public string Prompt => Prompts[0];
+    public static string Prompt => Prompts[0];
 
     /// <summary>What the denoiser gets: (1, DenoiserChannels, Side, Side) float32.</summary>
     public Tensor Noise { get; }

@@ -68,7 +68,7 @@ public static class VerifyAdapter
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         using var trial = new Trial(family);
-        report.TriedOn = FormattableString.Invariant($"noise at {trial.Side}×{trial.Side} latents, timestep {trial.Timestep}, \"{trial.Prompt}\"");
+        report.TriedOn = FormattableString.Invariant($"noise at {trial.Side}×{trial.Side} latents, timestep {trial.Timestep}, \"{Trial.Prompt}\"");
         using var adapter = AdapterSet.Load(report.Modules.Keys.ToDictionary(name => name, family.Component), file, Options(report, family));
         var norms = new Dictionary<AdapterLayer, double>();
         var trials = new List<AdapterTrial>();

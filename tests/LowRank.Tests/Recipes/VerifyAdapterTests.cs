@@ -75,7 +75,7 @@ public sealed class VerifyAdapterTests : IDisposable
     [Fact]
     public void Factors_that_are_finite_but_not_their_product_are_unusable()
     {
-        var path = MadeAdapter.Write(folder.Path("huge.safetensors"), "icons-64", Small with { Targets = ["unet:mid_block.**.attn1.to_q"] }, set => set.FlatParameters.fill_(1e30f));
+        var path = MadeAdapter.Write(folder.Path("huge.safetensors"), "icons-64", Small with { Targets = ["unet:mid_block.**.attn1.to_q"] }, set => set.FlatParameters.copy_(TensorArithmetic.Filled(set.FlatParameters.shape, 1e30)));
         var report = VerifyAdapter.Run(path, "icons-64");
         Assert.Equal(
         [
