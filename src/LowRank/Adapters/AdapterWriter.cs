@@ -12,18 +12,25 @@ public static class AdapterWriter
     /// <param name="adapter">Attached or not.</param>
     /// <param name="options">Convention, element type, and what the metadata says; null for the defaults.</param>
     /// <exception cref="CheckpointException">A number is not finite or does not fit the element type, or the file cannot be written.</exception>
-    public static void Write(string path, AdapterSet adapter, AdapterSaveOptions? options = null)
+    public static void Write(string path, AdapterSet adapter, AdapterSaveOptions? options = null) => Write(path, adapter.Layers, adapter.Names, options ?? new());
+
+    /// <summary>The same for layers that are in no set: those that were computed, not trained.</summary>
+    /// <param name="path">The file; replaced where it exists.</param>
+    /// <param name="layers">At least one; their tensors stay the caller's.</param>
+    /// <param name="names">Of the model that they lie in.</param>
+    /// <param name="options">As above.</param>
+    /// <exception cref="CheckpointException">As above.</exception>
+    internal static void Write(string path, IReadOnlyList<AdapterLayer> layers, ModuleNames names, AdapterSaveOptions options)
     {
-        options ??= new();
         var type = options.Type is StoredType.F16 or StoredType.BF16 or StoredType.F32
             ? options.Type.ToScalarType()
             : throw new ArgumentException($"adapters are written as F16, BF16 or F32, not {options.Type}", nameof(options));
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        var tensors = adapter.Layers.SelectMany(layer => Parameters(layer, adapter.Names, options.Format, type)).ToList();
+        var tensors = layers.SelectMany(layer => Parameters(layer, names, options.Format, type)).ToList();
         tensors.AddRange(EmbeddingWriter.Bundle(path, options.Embeddings, type));
         Refuse(path, tensors, options.Type);
-        var metadata = AdapterMetadata.Of(adapter, options, options.Title ?? Path.GetFileNameWithoutExtension(path));
+        var metadata = AdapterMetadata.Of(layers, options, options.Title ?? Path.GetFileNameWithoutExtension(path));
         if (options.Format == AdapterFormat.Kohya)
         {
             foreach (var (key, hash) in AdapterHashes.Of(tensors, metadata)) metadata[key] = hash;
