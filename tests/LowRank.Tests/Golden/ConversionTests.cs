@@ -106,7 +106,7 @@ public sealed class ConversionTests : IDisposable
             using var file = AdapterFile.Open(path);
             if (file.Modules.Count == 0) continue;
             var part = Path.GetFileName(Path.GetDirectoryName(path)!);
-            using var adapter = AdapterSet.Load(models.ContainsKey(part) ? new Dictionary<string, nn.Module> { [part] = models[part] } : models, file);
+            using var adapter = AdapterSet.Load(models.TryGetValue(part, out var own) ? new Dictionary<string, nn.Module> { [part] = own } : models, file);
             foreach (var layer in adapter.Layers)
             {
                 var delta = layer.Delta();
