@@ -83,6 +83,9 @@ public abstract class AdapterLayer
 
     internal AdapterTarget Target { get; }
 
+    /// <summary>Multiplies the set's strength for this layer; 1 unless parts or blocks have their own.</summary>
+    internal double StrengthFactor { get; set; } = 1;
+
     /// <summary>Whether it ran in training with dropout since somebody set this to false.</summary>
     internal bool TookPart { get; set; }
 
@@ -105,11 +108,12 @@ public abstract class AdapterLayer
         var module = (nn.Module<Tensor, Tensor>)Module;
         var hook = module.register_forward_hook((_, input, output) =>
         {
-            if (set.Strength == 0) return output;
+            var strength = set.Strength * StrengthFactor;
+            if (strength == 0) return output;
             var dropout = set.DropoutOf(this);
             if (dropout?.SkipsModule() == true) return output;
             TookPart |= dropout is not null;   // pictures drawn between the steps leave no gradient
-            return Add(input, output, set.Strength, dropout);
+            return Add(input, output, strength, dropout);
         });
         return hook.remove;
     }

@@ -47,6 +47,9 @@ internal sealed class ModuleNames
     /// </summary>
     public bool UsesOriginalNames { get; }
 
+    /// <summary>The blocks of the UNet that strengths may be given for.</summary>
+    public UnetBlocks Blocks => field ??= new UnetBlocks([.. Layers.Where(layer => layer.Component == "unet").Select(layer => layer.Path)]);
+
     public IEnumerable<string> Names => byName.Keys;
 
     /// <summary>The layers a name of any convention can mean: none, one, or (paths without their component, flattened paths that coincide) several.</summary>
