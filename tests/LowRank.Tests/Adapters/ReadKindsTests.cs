@@ -1,7 +1,6 @@
 using LowRank.Adapters;
 using LowRank.Foundation;
 using LowRank.Testing;
-using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 

@@ -88,8 +88,8 @@ public class AlgorithmsGoldenTests
         var plain = net.call(x);
         var (was, wasBias) = (weight.detach().clone(), LayerShape.BiasOf(layer.Module)?.detach().clone());
         using var quiet = no_grad();
-        weight.add_(layer.DeltaOn(weight, strength));
-        if (layer.BiasDelta(strength) is { } bias) LayerShape.BiasOf(layer.Module)!.add_(bias);
+        weight.AddInPlace(layer.DeltaOn(weight, strength));
+        if (layer.BiasDelta(strength) is { } bias) LayerShape.BiasOf(layer.Module)!.AddInPlace(bias);
         TensorAssert.Close(net.call(x), attached, 2e-5, 2e-5, $"{layer.Path} at {strength}");
         weight.copy_(was);
         LayerShape.BiasOf(layer.Module)?.copy_(wasBias!);

@@ -22,7 +22,7 @@ internal sealed class OftLayer(AdapterTarget target, IReadOnlyDictionary<string,
         var turn = Rotations.Turn(blocks, Alpha * Shape.Outputs, rule).transpose(1, 2).Times(strength);
         var turned = turn.bmm(w.view(blocks.shape[0], blocks.shape[1], -1)).view(w.shape);            // s (Rᵀ - I) W
         if (!Factors.TryGetValue(Rotations.Rescale, out var lengths)) return turned;
-        return turned.add_(w).mul_(lengths.view(-1, 1)).sub_(w);
+        return turned.AddInPlace(w).mul_(lengths.view(-1, 1)).sub_(w);
     }
 }
 
