@@ -100,7 +100,7 @@ public sealed class AdapterFile : IDisposable
     internal string Looks()
     {
         if (Modules.Count == 0) return Embeddings.Count > 0 ? "embeddings only" : "no adapter";
-        var ranks = Modules.Where(module => module.IsUsable).Select(module => module.Rank).Distinct().Order().ToList();
+        var ranks = Modules.Where(module => module.IsUsable && module.Kind!.HasRank(module)).Select(module => module.Rank).Distinct().Order().ToList();
         var rank = ranks.Count switch { 0 => "", 1 => $", rank {ranks[0]}", _ => $", ranks {ranks[0]} to {ranks[^1]}" };
         return $"{string.Join(" and ", Conventions.Select(convention => convention.InWords()))} keys{rank}";
     }

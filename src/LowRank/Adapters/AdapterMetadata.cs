@@ -36,7 +36,7 @@ internal static class AdapterMetadata
     private static void AddOwn(Dictionary<string, string> metadata, IReadOnlyList<AdapterLayer> layers, AdapterSaveOptions options)
     {
         metadata["lowrank.version"] = Version;
-        metadata["lowrank.kind"] = string.Join(", ", layers.Select(layer => layer.Kind.ToString().ToLowerInvariant()).Distinct().Order(StringComparer.Ordinal));
+        metadata["lowrank.kind"] = string.Join(", ", layers.Select(layer => layer.Target.Kind.Word).Distinct().Order(StringComparer.Ordinal));
         metadata["lowrank.rank"] = Numbers(layers.Select(layer => (double)layer.Rank));
         metadata["lowrank.alpha"] = Numbers(layers.Select(layer => layer.Alpha));
         if (options.Targets.Count > 0) metadata["lowrank.targets"] = JsonSerializer.Serialize(options.Targets);
@@ -76,7 +76,7 @@ internal static class AdapterMetadata
 
     private static void AddTrainer(Dictionary<string, string> metadata, IReadOnlyList<AdapterLayer> layers, AdapterSaveOptions options, string title)
     {
-        var byWidth = layers.ToLookup(layer => LayerShape.Of(layer.Module)!.IsWideConvolution);
+        var byWidth = layers.ToLookup(layer => layer.Target.Shape.IsWideConvolution);
         var plain = byWidth[false].Any() ? byWidth[false] : byWidth[true];
         // of a set with several kinds the module that reads them all
         var (module, arguments) = (layers.FirstOrDefault(layer => layer.Kind != AdapterKind.Lora) ?? layers[0]).Target.Kind.Trainer;

@@ -41,7 +41,7 @@ public static class AdapterWriter
     private static IEnumerable<KeyValuePair<string, Tensor>> Parameters(AdapterLayer layer, ModuleNames names, AdapterFormat format, ScalarType type)
     {
         var (name, parameters) = format == AdapterFormat.Kohya
-            ? (names.Kohya(layer.Component, layer.Path), layer.Target.Kind.Kohya(layer))
+            ? (layer.Target.Kind.KohyaName(names.Kohya(layer.Component, layer.Path)), layer.Target.Kind.Kohya(layer))
             : (ModuleNames.Peft(layer.Component, layer.Path), layer.Target.Kind.Peft(layer));
         return parameters.Select(item => KeyValuePair.Create($"{name}.{item.Parameter}", item.Tensor.to(type)));
     }

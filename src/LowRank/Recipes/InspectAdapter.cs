@@ -18,6 +18,7 @@ public static class InspectAdapter
         using var file = AdapterFile.Open(path);
         var usable = file.Modules.Where(module => module.IsUsable).ToList();
         var places = file.Modules.Where(module => module.Kind is not null || module.Algorithm is not null).Select(module => (Module: module, Place: ModulePlace.Of(module))).ToList();
+        var ranked = usable.Where(module => module.Kind!.Kind is not null || module.Kind.HasRank(module)).ToList();
         var norms = usable.ToDictionary(module => module, module => module.DeltaNorm());
         var guess = BaseGuess.Of(file);
         return new AdapterReport
@@ -30,9 +31,9 @@ public static class InspectAdapter
             Kinds = Kinds(file),
             Modules = places.GroupBy(item => item.Place.Component).OrderByDescending(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count()),
             Targets = places.GroupBy(item => item.Place.Layer).OrderByDescending(group => group.Count()).ThenBy(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count()),
-            Ranks = usable.Select(module => module.Rank).Distinct().Order().ToList(),
-            Alphas = usable.Select(module => module.EffectiveAlpha).Distinct().Order().ToList(),
-            Scales = usable.Select(module => module.Scale).Distinct().Order().ToList(),
+            Ranks = ranked.Select(module => module.Rank).Distinct().Order().ToList(),
+            Alphas = ranked.Select(module => module.EffectiveAlpha).Distinct().Order().ToList(),
+            Scales = ranked.Select(module => module.Scale).Distinct().Order().ToList(),
             Base = guess?.Name,
             BaseEvidence = guess?.Because,
             Norms = places.Where(item => norms.ContainsKey(item.Module))
@@ -62,7 +63,7 @@ public static class InspectAdapter
         foreach (var module in usable.Where(module => !double.IsFinite(norms[module]))) yield return $"{module.Name}: not finite: {module.NotFinite() ?? "the product overflows"}";
         var dead = usable.Where(module => norms[module] == 0).Select(module => module.Name).ToList();
         if (dead.Count > 0) yield return string.Create(CultureInfo.InvariantCulture, $"{dead.Count} of {usable.Count} modules change nothing (a factor is zero): {AdapterFile.Some(dead)}");
-        var flat = usable.Where(module => module.Convention is AdapterConvention.Kohya or AdapterConvention.Lycoris).ToList();
+        var flat = usable.Where(module => module.Kind!.HasRank(module) && module.Convention is AdapterConvention.Kohya or AdapterConvention.Lycoris).ToList();
         var without = flat.Count(module => module.Alpha is null);
         if (without > 0) yield return string.Create(CultureInfo.InvariantCulture, $"{without} of {flat.Count} modules have no alpha: their scale is 1");
         if (flat.Select(module => (module.Rank, module.EffectiveAlpha)).Distinct().Count() > 1) yield return "ranks or alphas differ by module: diffusers scales some modules of such a file wrongly";

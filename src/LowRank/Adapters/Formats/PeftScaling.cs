@@ -28,7 +28,7 @@ internal sealed class PeftScaling
         UsesDora = Flag("use_dora");
         alphas = Patterns("alpha_pattern");
         ranks = Patterns("rank_pattern");
-        foreach (var flag in new[] { "fan_in_fan_out", "lora_bias" }.Where(Flag)) Refusals.Add($"{flag} is set, which this version does not read");
+        if (Flag("fan_in_fan_out")) Refusals.Add("fan_in_fan_out is set, which this version does not read");
         if (config.TryGetValue("peft_type", out var type) && type.ValueKind == JsonValueKind.String && type.GetString() is not ("LORA" or "LOHA" or "LOKR")) Refusals.Add($"peft_type is {type.GetString()}; LORA, LOHA and LOKR are read");
 
         double? Number(string key) => config.TryGetValue(key, out var value) && value.ValueKind == JsonValueKind.Number ? value.GetDouble() : null;
