@@ -3,7 +3,7 @@ using LowRank.Recipes;
 
 namespace LowRank.Cli;
 
-/// <summary><c>lora verify-model</c>: whether a model's folder is whole.</summary>
+/// <summary><c>lora verify-model</c>: whether a model is whole.</summary>
 internal static class VerifyModelCommand
 {
     /// <summary>Letters of the words in front of the report's lines.</summary>
@@ -11,12 +11,14 @@ internal static class VerifyModelCommand
 
     public static Command Create(Screen screen)
     {
-        var folder = new Argument<string>("FOLDER") { Description = "A model in the diffusers layout, or icons-64, the embedded base." };
-        var command = new Command("verify-model", "Prove that a model's folder is whole and will load elsewhere: parts, configurations, every weight and number, one step of drawing.") { folder };
+        var model = new Argument<string>("MODEL") { Description = "A folder in the diffusers layout, a checkpoint of one file (.safetensors, .ckpt), or icons-64, the embedded base." };
+        var files = new ModelFileArguments();
+        var command = new Command("verify-model", "Prove that a model is whole and will load elsewhere: parts, configurations, every weight and number, one step of drawing.") { model };
+        files.AddTo(command);
         command.SetAction(arguments =>
         {
             InspectMachine.RequireEngine();
-            var report = VerifyModel.Run(arguments.GetValue(folder)!);
+            var report = VerifyModel.Run(arguments.GetValue(model)!, files.Of(arguments));
             var lines = report.ToString().Split('\n');
             screen.Line(" " + lines[0]);
             foreach (var line in lines[1..]) screen.Row(line[..LabelWidth].TrimEnd(), line[(LabelWidth + 1)..]);

@@ -56,7 +56,8 @@ public static class Generate
         RunOptions.ThrowIfAny(options.Validate(), "the options");
         OutputFolder.RequireWritable(options.Output);
         using var quiet = no_grad();
-        using var family = FamilyDetector.Open(options.Model, options.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
+        using var family = FamilyDetector.Open(options.Model, options.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32, files: options.ModelFile);
+        foreach (var warning in family.Warnings) Warn(warning);
         var start = ReadStart(options, family);
         var size = SizeOf(options, family, start);
         using var adapters = new AttachedAdapters(options, family, Warn);

@@ -1,13 +1,17 @@
 using System.Globalization;
 using LowRank.Diffusion.Samplers;
+using LowRank.Families;
 
 namespace LowRank.Recipes;
 
 /// <summary>What pictures to make, with what, and where to.</summary>
 public sealed record GenerateOptions
 {
-    /// <summary>The base model: <c>icons-64</c> (embedded) or a folder in the diffusers layout.</summary>
+    /// <summary>The base model: <c>icons-64</c> (embedded), a folder in the diffusers layout, or a checkpoint of one file.</summary>
     public required string Model { get; init; }
+
+    /// <summary>How the model's files are read. Unset: as usual.</summary>
+    public ModelFileOptions? ModelFile { get; init; }
 
     /// <summary>Adapters to attach, each with a strength.</summary>
     public IReadOnlyList<AdapterUse> Adapters { get; init; } = [];
@@ -74,7 +78,7 @@ public sealed record GenerateOptions
         {
             if (!good) problems.Add(problem.ToString(CultureInfo.InvariantCulture));
         }
-        Check(!string.IsNullOrWhiteSpace(Model), $"model: empty; must be icons-64 or a model folder");
+        Check(!string.IsNullOrWhiteSpace(Model), $"model: empty; must be icons-64, a model folder or a checkpoint file");
         Check(!string.IsNullOrWhiteSpace(Output), $"output: empty; must be a folder");
         Check(Steps >= 1, $"steps: {Steps}; must be 1 or more");
         Check(ClipSkip >= 1, $"clip-skip: {ClipSkip}; must be 1 (the last layer) or more");
