@@ -242,7 +242,7 @@ public sealed class GenerateCommandTests : IDisposable
     [InlineData("no adapter is named icons-lime (did you mean \"icons-line\"?); there are icons-line", "--adapter", "icons-line", "--sweep", "0,1", "--sweep-adapter", "icons-lime")]
     [InlineData("1 problem in the options\n\nsweep-adapter  icons-line; give --sweep too", "--adapter", "icons-line", "--sweep-adapter", "icons-line")]
     [InlineData("1 problem in the options\n\nsweep  0,1,0; each strength may stand in it once", "--adapter", "icons-line", "--sweep", "0,1,0")]
-    [InlineData("1 problem in the arguments of lora generate\n\n--sweep  0,x; must be X,X,...\n\ntry `lora generate --help`", "--sweep", "0,x")]
+    [InlineData("1 problem in the arguments of lora generate\n\n--sweep  0,x; must be X,X,...\n\ntry      lora generate --help", "--sweep", "0,x")]
     [InlineData("2 block strengths; this model takes 8 (BASE, IN01, IN03, MID, OUT02, OUT03, OUT04, OUT05) or 14 (BASE, IN00, IN01, IN02, IN03, IN04, IN05, MID, OUT00, OUT01, OUT02, OUT03, OUT04, OUT05)", "--adapter", "icons-line=blocks:1/0")]
     public void What_cannot_be_swept_or_weighed_is_refused(string message, params string[] extra)
     {

@@ -84,7 +84,7 @@ public sealed class Studio : IDisposable
         family.Place([]);
         foreach (var (token, _) in tokens.Where(item => item.Of == adapter)) token.Dispose();
         tokens.RemoveAll(item => item.Of == adapter);
-        adapter.Set.Dispose();
+        adapter.Unload();
     }
 
     /// <summary>Puts these adapters on the model and takes all others off; none gives the model itself. All stay in memory.</summary>
@@ -186,7 +186,7 @@ public sealed class Studio : IDisposable
     {
         family.Place([]);
         foreach (var (token, _) in tokens) token.Dispose();
-        foreach (var adapter in Enumerable.Reverse(adapters)) adapter.Set.Dispose();
+        foreach (var adapter in Enumerable.Reverse(adapters)) adapter.Unload();
         if (owned) family.Dispose();
     }
 }

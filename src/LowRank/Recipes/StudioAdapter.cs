@@ -8,6 +8,7 @@ namespace LowRank.Recipes;
 public sealed class StudioAdapter
 {
     private readonly AdapterSet set;
+    private bool isUnloaded;
     private PartStrengths factors = new(ReadOnlyDictionary<string, double>.Empty, []);
 
     internal StudioAdapter(string name, string file, string hash, AdapterSet set) => (Name, File, Hash, this.set) = (name, file, hash, set);
@@ -22,11 +23,13 @@ public sealed class StudioAdapter
     public IReadOnlyList<string> Warnings => set.Warnings;
 
     /// <summary>Whether pictures are drawn with it. Taken off, the model is exactly what it was, and the adapter stays in memory.</summary>
+    /// <exception cref="ObjectDisposedException">It is unloaded.</exception>
     public bool IsOn
     {
         get => set.Attached;
         set
         {
+            ObjectDisposedException.ThrowIf(isUnloaded, this);
             if (value) set.Attach();
             else set.Detach();
         }
@@ -59,8 +62,6 @@ public sealed class StudioAdapter
     /// <summary>First twelve digits of the hash that web UIs know it by.</summary>
     internal string Hash { get; }
 
-    internal AdapterSet Set => set;
-
     internal PartStrengths Factors
     {
         get => factors;
@@ -70,6 +71,13 @@ public sealed class StudioAdapter
             value.ApplyTo(set);
             factors = value;
         }
+    }
+
+    /// <summary>Ends it.</summary>
+    internal void Unload()
+    {
+        isUnloaded = true;
+        set.Dispose();
     }
 
     /// <summary>File and strengths as they are now.</summary>

@@ -44,6 +44,7 @@ public sealed class StudioTests : IDisposable
         line.Strength = 0;
         Assert.Equal(Fresh(), Draw());
         studio.Unload("icons-line");
+        Assert.Throws<ObjectDisposedException>(() => line.IsOn = true);
         Assert.Equal(["icons-pixel"], studio.Adapters.Select(adapter => adapter.Name));
     }
 
