@@ -5,7 +5,6 @@ using System.Text.RegularExpressions;
 using LowRank.Data;
 using LowRank.Families;
 using LowRank.Foundation;
-using LowRank.Images;
 using static TorchSharp.torch;
 
 namespace LowRank.Recipes;

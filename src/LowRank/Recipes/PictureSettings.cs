@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using LowRank.Adapters;
-using LowRank.Foundation;
 using LowRank.Images;
 
 namespace LowRank.Recipes;
