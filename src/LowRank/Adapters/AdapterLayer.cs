@@ -43,13 +43,22 @@ public abstract class AdapterLayer
 
     /// <summary>
     /// ΔW, what merging would add to the weight at strength 1: (out, in) or (out, in, kh, kw), float32, on the layer's device. The caller owns it.
-    /// That of a DoRA depends on the base's weight.
+    /// That of some kinds (DoRA among them) depends on the base's weight.
     /// </summary>
-    public Tensor Delta()
+    public Tensor Delta() => DeltaOn(LayerShape.WeightOf(Module), 1);
+
+    /// <summary>
+    /// ΔW for a weight and a strength: what attaching and merging add, W' = W + ΔW. At strength 0 zeros: exactly the base. Not every kind is linear in the strength.
+    /// </summary>
+    /// <param name="weight">W as the base has it: (out, in) or (out, in, kh, kw), any float type, on the layer's device; read only by kinds whose change depends on it.</param>
+    /// <param name="strength">1 as trained; any number.</param>
+    /// <returns>As <paramref name="weight"/>, float32, fresh. The caller owns it.</returns>
+    internal Tensor DeltaOn(Tensor weight, double strength)
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        return WeightDelta().view(Shape.Weight).MoveToOuterDisposeScope();
+        var delta = strength == 0 ? zeros(Shape.Weight, ScalarType.Float32, Factors.Values.First().device) : WeightDelta(weight.detach(), strength).view(Shape.Weight);
+        return delta.MoveToOuterDisposeScope();
     }
 
     /// <summary>alpha / rank.</summary>
@@ -112,8 +121,10 @@ public abstract class AdapterLayer
         return sum.to(output.dtype).MoveToOuterDisposeScope();
     }
 
-    /// <summary>ΔW without a gradient, of as many elements as the weight.</summary>
-    private protected abstract Tensor WeightDelta();
+    /// <summary>ΔW without a gradient, float32, of as many elements as the weight.</summary>
+    /// <param name="weight">W in the base's type.</param>
+    /// <param name="strength">Not 0.</param>
+    private protected abstract Tensor WeightDelta(Tensor weight, double strength);
 
     /// <summary>What is added to the output.</summary>
     /// <param name="x">The module's input in float32 (float64 on a float64 base).</param>

@@ -121,7 +121,7 @@ public sealed class AdapterSet : IDisposable
         var names = new ModuleNames(components);
         var fit = new AdapterFit(file, names);
         var warnings = fit.Require(options);
-        var targets = fit.Matched.Select(item => new AdapterTarget(item.Layer.Component, item.Layer.Path, item.Layer.Module, item.Module.Rank, item.Module.EffectiveAlpha, item.Module.Kind!, item.Module.Kind!.Factors(item.Module, item.Layer.Shape))).ToList();
+        var targets = fit.Matched.Select(item => item.Module.TargetOn(item.Layer)).ToList();
         var set = new AdapterSet(targets, names, new DropoutShares(), options.Device ?? CPU) { Warnings = warnings, Strength = options.Strength };
         using var scope = NewDisposeScope();
         using var quiet = no_grad();

@@ -82,6 +82,20 @@ internal sealed class FileModule
         return Kind!.Read(this).ToDictionary(item => item.Key, item => item.Value.contiguous().MoveToOuterDisposeScope());
     }
 
+    /// <summary>Where a usable module sits on a layer that it fits.</summary>
+    public AdapterTarget TargetOn(ModelLayer layer) => new(layer.Component, layer.Path, layer.Module, Rank, EffectiveAlpha, Kind!, Kind!.Factors(this, layer.Shape));
+
+    /// <summary>
+    /// The adapter's layer for one layer of a model that the module fits, not attached, over tensors of its own: for work that takes one module after the other.
+    /// The model may be an outline: <see cref="AdapterLayer.DeltaOn"/> is given the weight. Its tensors belong to the caller's dispose scope.
+    /// </summary>
+    public AdapterLayer LayerOn(ModelLayer layer)
+    {
+        var target = TargetOn(layer);
+        var values = ReadFactors();
+        return target.Kind.Make(target, target.Factors.ToDictionary(factor => factor.Name, factor => values[factor.Name].view(factor.Shape)));
+    }
+
     /// <summary>‖ΔW‖ (Frobenius) at strength 1; of a DoRA, whose change depends on its base, that of its low-rank part.</summary>
     public double DeltaNorm()
     {

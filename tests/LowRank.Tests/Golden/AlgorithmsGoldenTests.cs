@@ -49,7 +49,7 @@ public class AlgorithmsGoldenTests
         if (layer.Kind == AdapterKind.Dora)
         {
             Assert.Equal(4, blends.Count);
-            foreach (var key in blends) Close(golden.Tensor(key), weight.Plus(layer.Delta().Times(double.Parse(key[(key.IndexOf('@', StringComparison.Ordinal) + 1)..], CultureInfo.InvariantCulture))), key);
+            foreach (var key in blends) Close(golden.Tensor(key), weight.Plus(layer.DeltaOn(weight, double.Parse(key[(key.IndexOf('@', StringComparison.Ordinal) + 1)..], CultureInfo.InvariantCulture))), key);
         }
         else Close(golden.Tensor(name + ".diff"), layer.Delta(), name);
         CheckOutput(layer, set, net, weight);

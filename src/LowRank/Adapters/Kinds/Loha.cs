@@ -7,7 +7,7 @@ namespace LowRank.Adapters.Kinds;
 /// <summary>LoHa of one layer (arXiv:2108.06098, proposition 1): ΔW = scale · (w1_a · w1_b) ∘ (w2_a · w2_b), element by element.</summary>
 internal sealed class LohaLayer(AdapterTarget target, IReadOnlyDictionary<string, Tensor> factors) : AdapterLayer(target, factors)
 {
-    private protected override Tensor WeightDelta() => LohaKind.Weight(Factors, ScalarType.Float32).MultiplyInPlace(Scale);
+    private protected override Tensor WeightDelta(Tensor weight, double strength) => LohaKind.Weight(Factors, ScalarType.Float32).MultiplyInPlace(Scale * strength);
 
     private protected override Tensor Branch(Tensor x, Tensor y, double strength, LayerDropout? dropout) =>
         Apply(x, LohaKind.Weight(Factors, x.dtype).Times(Scale * strength));

@@ -13,11 +13,11 @@ internal sealed class LokrLayer(AdapterTarget target, IReadOnlyDictionary<string
 {
     internal override double Scale => LokrKind.IsWhole(Factors) ? 1 : base.Scale;
 
-    private protected override Tensor WeightDelta()
+    private protected override Tensor WeightDelta(Tensor weight, double strength)
     {
         var (w1, w2) = (LokrKind.Whole(Factors, "w1"), LokrKind.Whole(Factors, "w2"));   // (ol, im), (ok, ik·kh·kw)
         long inner = Shape.Inputs / w1.shape[1];
-        return kron(w1.view([.. w1.shape, .. Shape.Kernel.Select(_ => 1L)]), w2.view([w2.shape[0], inner, .. Shape.Kernel])).MultiplyInPlace(Scale);
+        return kron(w1.view([.. w1.shape, .. Shape.Kernel.Select(_ => 1L)]), w2.view([w2.shape[0], inner, .. Shape.Kernel])).MultiplyInPlace(Scale * strength);
     }
 
     /// <summary>w2 works on groups of the input, w1 mixes the groups: neither ΔW nor anything of its size is formed.</summary>

@@ -34,10 +34,10 @@ internal class LoraLayer(AdapterTarget target, IReadOnlyDictionary<string, Tenso
         ? (cat([Down, down]), cat([Up, up.neg()], 1), 2 * Alpha)
         : (Down, Up, Alpha);
 
-    private protected override Tensor WeightDelta()
+    private protected override Tensor WeightDelta(Tensor weight, double strength)
     {
         var (down, up, _) = OnBase();
-        return up.flatten(1).mm(down.flatten(1)).MultiplyInPlace(Scale);   // (out, in·kh·kw)
+        return up.flatten(1).mm(down.flatten(1)).MultiplyInPlace(Scale * strength);   // (out, in·kh·kw)
     }
 
     private protected override Tensor Branch(Tensor x, Tensor y, double strength, LayerDropout? dropout)
