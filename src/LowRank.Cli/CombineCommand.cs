@@ -11,7 +11,7 @@ internal static class CombineCommand
         // one place for defaults: the record
         var defaults = new CombineOptions { Inputs = [], Output = "" };
         var files = new Argument<string[]>("A[=W] B[=W]... OUT") { Arity = new ArgumentArity(2, 1000), Description = "Adapters, each FILE or FILE=WEIGHT (1 as it is, 0 not at all, negative takes it away), and behind them the .safetensors file to write." };
-        var method = new Option<CombineMethod>("--method", "-m") { HelpName = "concat|svd|linear|ties|dare|magnitude", Description = "How: the exact sum with all ranks, the nearest sum of a rank, the exact sum in as few ranks as hold it, or merging number by number.", DefaultValueFactory = _ => defaults.Method };
+        var method = new Option<CombineMethod?>("--method", "-m") { HelpName = "concat|svd|linear|ties|dare|magnitude", Description = "How: the exact sum with all ranks, the nearest sum of a rank, the exact sum in as few ranks as hold it, or merging number by number. [default: concat]" };
         var rank = new Option<int?>("--rank", "-r") { HelpName = "R", Description = "Largest rank of a layer, for all methods but concat." };
         var error = new Option<double?>("--error", "-e") { HelpName = "E", Description = "Or the largest share of a layer's change that may be lost, such as 0.05." };
         var density = new Option<double?>("--density") { HelpName = "D", Description = "ties, dare, magnitude: share of the numbers that is kept. [default: 0.5]" };
@@ -29,7 +29,7 @@ internal static class CombineCommand
         {
             Inputs = [.. arguments.GetValue(files)![..^1].Select(AdapterUse.Parse)],
             Output = arguments.GetValue(files)![^1],
-            Method = arguments.GetValue(method),
+            Method = arguments.GetValue(method) ?? defaults.Method,
             Rank = arguments.GetValue(rank),
             Error = arguments.GetValue(error),
             Density = arguments.GetValue(density),

@@ -90,10 +90,10 @@ public sealed class WrittenAdapter
         Line("base", Base);
         Line("modules", string.Join(", ", Modules.GroupBy(module => module.Module[..module.Module.IndexOf('.', StringComparison.Ordinal)]).Select(group => $"{group.Count()} in {group.Key}")));
         Line("rank", RanksOf(Modules));
-        Line("error", $"{Number(Error)} of ‖ΔW‖; energy kept {Number(Energy)}");
-        Lines("blocks", [.. Modules.GroupBy(module => module.Block).Select(group => (group.Key, string.Create(CultureInfo.InvariantCulture, $"{group.Count()}"), RanksOf([.. group]), Number(Overall([.. group], module => module.Error * module.Error, root: true)), Number(Overall([.. group], module => module.Energy, root: false))))], ("block", "modules", "rank", "error", "energy"));
-        var worst = Modules.Where(module => module.Error > 0).OrderByDescending(module => module.Error).Take(Worst).ToList();
-        if (worst.Count > 0 && Modules.Count > 1) Lines("worst", [.. worst.Select(module => (module.Module, "", RanksOf([module]), Number(module.Error), Number(module.Energy)))], null);
+        Line("error", $"{Small(Error)} of ‖ΔW‖; energy kept {Share(Energy)}");
+        Lines("blocks", [.. Modules.GroupBy(module => module.Block).Select(group => (group.Key, group.Count().ToString(CultureInfo.InvariantCulture), RanksOf([.. group]), Small(Overall([.. group], module => module.Error * module.Error, root: true)), Share(Overall([.. group], module => module.Energy, root: false))))], ("block", "modules", "rank", "error", "energy"));
+        var worst = Modules.Where(module => Share(module.Energy) != "1").OrderByDescending(module => module.Error).Take(Worst).ToList();   // what is only rounded is not told of
+        if (worst.Count > 0 && Modules.Count > 1) Lines("worst", [.. worst.Select(module => (module.Module, "", RanksOf([module]), Small(module.Error), Share(module.Energy)))], null);
         if (Tokens.Count > 0) Line("tokens", string.Join(", ", Tokens));
         foreach (var note in Notes) Line("note", note);
         return text.ToString();
@@ -136,7 +136,11 @@ public sealed class WrittenAdapter
         return string.Create(CultureInfo.InvariantCulture, $"{least}{(most > least ? $" to {most}" : "")}");
     }
 
-    private static string Number(double value) => value.ToString(value is > 0.9 and < 1 ? "F6" : "G3", CultureInfo.InvariantCulture);
+    /// <summary>An error; what is below float32's rounding is none.</summary>
+    private static string Small(double value) => value < 1e-6 ? "0" : value < 1e-4 ? "< 0.0001" : value.ToString("G3", CultureInfo.InvariantCulture);
+
+    /// <summary>A share that is rounded to 1 only where it is as good as 1.</summary>
+    private static string Share(double value) => value > 1 - 1e-6 ? "1" : value.ToString(value > 0.999 ? "F6" : "F4", CultureInfo.InvariantCulture);
 
     private static string Size(long bytes) => bytes >= 1_000_000
         ? string.Create(CultureInfo.InvariantCulture, $"{bytes / 1e6:F1} MB")

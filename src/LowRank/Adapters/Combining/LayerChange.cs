@@ -1,6 +1,5 @@
 using LowRank.Adapters.Kinds;
 using LowRank.Foundation;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace LowRank.Adapters.Combining;
@@ -34,12 +33,7 @@ internal static class LayerChange
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        var kind = module.Kind!;
-        using var own = weight is null ? null : WithWeight(layer.Shape, weight);
-        var target = new AdapterTarget(layer.Component, layer.Path, own ?? layer.Module, module.Rank, module.EffectiveAlpha, kind, kind.Factors(module, layer.Shape));
-        var read = module.ReadFactors();
-        var made = kind.Make(target, target.Factors.ToDictionary(factor => factor.Name, factor => read[factor.Name].view(factor.Shape)));
-        return made.Delta().flatten(1).MoveToOuterDisposeScope();
+        return module.LayerOn(layer).DeltaOn(weight ?? LayerShape.WeightOf(layer.Module), 1).flatten(1).MoveToOuterDisposeScope();
     }
 
     /// <summary>A layer of computed factors, to be written.</summary>
@@ -71,20 +65,5 @@ internal static class LayerChange
         return LayerKind.NormOfProduct(down, up).item<double>();
 
         static Tensor Wide(Tensor x) => x.flatten(1).to(ScalarType.Float64, copy: true);
-    }
-
-    /// <summary>A layer that holds nothing but this weight, for kinds that read it.</summary>
-    private static nn.Module WithWeight(LayerShape shape, Tensor weight)
-    {
-        var parameter = new Parameter(weight.detach().to(ScalarType.Float32), requires_grad: false);
-        if (!shape.IsConvolution)
-        {
-            var linear = nn.Linear(shape.Inputs, shape.Outputs, hasBias: false, device: META);
-            linear.weight = parameter;
-            return linear;
-        }
-        var convolution = nn.Conv2d(shape.Inputs, shape.Outputs, (shape.Kernel[0], shape.Kernel[1]), bias: false, device: META);
-        convolution.weight = parameter;
-        return convolution;
     }
 }
