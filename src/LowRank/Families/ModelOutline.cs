@@ -29,6 +29,9 @@ internal sealed class ModelOutline : IDisposable
         return Of(model, files.Named.Where(part => files.Has(part.Name)), files.Configuration);
     }
 
+    /// <summary>Whether a part is one that adapters change: the denoiser, or a text encoder.</summary>
+    public static bool Knows(string part) => part is "unet" or "text_encoder" or "text_encoder_2";
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -41,7 +44,7 @@ internal sealed class ModelOutline : IDisposable
         var outline = new ModelOutline(title, []);
         try
         {
-            foreach (var (name, kind) in parts.Where(part => part.Name is "unet" or "text_encoder" or "text_encoder_2"))
+            foreach (var (name, kind) in parts.Where(part => Knows(part.Name)))
             {
                 var (json, path) = configuration(name);
                 if (ModelCheck.Outline(kind, json, path) is { } module) outline.components[name] = module;

@@ -13,7 +13,7 @@ public class OriginalNamesTests
     private sealed record Row(string Key, long[] Shape, string Original, string? Turn);
 
     public static IEnumerable<TheoryDataRow<string>> Manifests() =>
-        Directory.GetFiles(Folder, "*.json").Select(path => Path.GetFileNameWithoutExtension(path)).Where(name => name.Contains('.', StringComparison.Ordinal)).Order(StringComparer.Ordinal).Select(name => new TheoryDataRow<string>(name));
+        PackedFixture.In(Folder, "*.json").Select(path => Path.GetFileNameWithoutExtension(path)).Where(name => name.Contains('.', StringComparison.Ordinal)).Order(StringComparer.Ordinal).Select(name => new TheoryDataRow<string>(name));
 
     [Theory, MemberData(nameof(Manifests))]
     public void Every_tensor_of_a_published_model_has_its_original_name_and_shape(string manifest)
@@ -112,7 +112,7 @@ public class OriginalNamesTests
 
     private static JsonElement Open(string name)
     {
-        using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Folder, name + ".json")));
+        using var document = JsonDocument.Parse(PackedFixture.ReadAllBytes(Path.Combine(Folder, name + ".json")));
         return document.RootElement.Clone();
     }
 }
