@@ -64,7 +64,7 @@ internal static class ModelCheck
     private static IEnumerable<string> Look(ModelPart part, string folder)
     {
         if (!Directory.Exists(folder)) return [$"the folder {part.Name} is missing"];
-        if (!Classes.TryGetValue(part.Class, out var weighed)) return Directory.EnumerateFileSystemEntries(folder).Any() ? [] : ["the folder is empty"];
+        if (!Classes.TryGetValue(part.Class, out var weighed)) return LookFromOutside(folder);
         try
         {
             var (json, path) = DiffusersFolder.Configuration(folder);
@@ -77,6 +77,13 @@ internal static class ModelCheck
         {
             return [problem.Message];
         }
+    }
+
+    /// <summary>A part of a class that is not known here: what has a configuration of a network must have weights.</summary>
+    private static IEnumerable<string> LookFromOutside(string folder)
+    {
+        if (!Directory.EnumerateFileSystemEntries(folder).Any()) return ["the folder is empty"];
+        return File.Exists(Path.Combine(folder, "config.json")) && ComponentFiles.FindIn(folder) is null ? [$"it has a config.json and no weights; in {folder}; copy the whole model again"] : [];
     }
 
     private static void Describe(ModelPart part, Checkpoint weights)
