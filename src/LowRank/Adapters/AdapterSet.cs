@@ -23,16 +23,15 @@ public sealed class AdapterSet : IDisposable
         FlatParameters = zeros(targets.Sum(target => target.ParameterCount) + reserved, ScalarType.Float32, device);
         FlatGradients = zeros_like(FlatParameters);
         long offset = 0;
-        Layers = targets.Select(target => target.Kind.Make(target, target.Factors.ToDictionary(factor => factor.Name, factor => Part(factor.Shape)))).ToList();
+        Layers = targets.Select(target => target.Kind.Make(target, target.Factors.ToDictionary(factor => factor.Name, factor => Part(factor.Shape, target.Kind.Kind is not null)))).ToList();
         owned.AddRange([FlatParameters, FlatGradients]);
         foreach (var tensor in owned) tensor.DetachFromDisposeScope();
 
-        Tensor Part(long[] sizes)
+        Tensor Part(long[] sizes, bool trained)
         {
             var count = sizes.Aggregate((a, b) => a * b);
-            var gradient = FlatGradients.narrow(0, offset, count).view(sizes);
-            var part = FlatParameters.narrow(0, offset, count).view(sizes).requires_grad_();
-            part.grad = gradient;   // backward adds to it in place
+            var part = FlatParameters.narrow(0, offset, count).view(sizes).requires_grad_(trained);
+            if (trained) part.grad = FlatGradients.narrow(0, offset, count).view(sizes);   // backward adds to it in place
             owned.Add(part);
             offset += count;
             return part;
@@ -116,9 +115,12 @@ public sealed class AdapterSet : IDisposable
     /// <param name="options">Strength, and what is forgiven; null for the defaults.</param>
     /// <exception cref="CheckpointException">The file holds anything that finds no module, does not fit, is not finite, or is of no kind that is read. The message lists it.</exception>
     public static AdapterSet Load(IReadOnlyDictionary<string, nn.Module> components, AdapterFile file, AdapterLoadOptions? options = null)
+        => Load(new ModuleNames(components), file, options);
+
+    /// <summary>The same for a model whose layers are named already: what takes long is done once for many files.</summary>
+    internal static AdapterSet Load(ModuleNames names, AdapterFile file, AdapterLoadOptions? options = null)
     {
         options ??= new();
-        var names = new ModuleNames(components);
         var fit = new AdapterFit(file, names);
         var warnings = fit.Require(options);
         var targets = fit.Matched.Select(item => item.Module.TargetOn(item.Layer)).ToList();
