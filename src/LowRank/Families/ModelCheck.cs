@@ -79,7 +79,7 @@ internal static class ModelCheck
     private static IEnumerable<string> Look(ModelPart part, ModelFiles model)
     {
         if (!model.Has(part.Name)) return [model is SingleFile ? $"no {part.Name} was found" : $"the folder {part.Name} is missing"];
-        if (!Classes.TryGetValue(part.Class, out var weighed)) return model is SingleFile || model.FilesOf(part.Name).Any() || Directory.EnumerateFileSystemEntries(model.PlaceOf(part.Name)).Any() ? [] : ["the folder is empty"];
+        if (!Classes.TryGetValue(part.Class, out var weighed)) return model is SingleFile ? [] : LookFromOutside(model.PlaceOf(part.Name));
         try
         {
             var (json, path) = model.Configuration(part.Name);
@@ -92,6 +92,13 @@ internal static class ModelCheck
         {
             return [problem.Message];
         }
+    }
+
+    /// <summary>A part of a class that is not known here: what has a configuration of a network must have weights.</summary>
+    private static IEnumerable<string> LookFromOutside(string folder)
+    {
+        if (!Directory.EnumerateFileSystemEntries(folder).Any()) return ["the folder is empty"];
+        return File.Exists(Path.Combine(folder, "config.json")) && ComponentFiles.FindIn(folder) is null ? [$"it has a config.json and no weights; in {folder}; copy the whole model again"] : [];
     }
 
     private static void Describe(ModelPart part, Checkpoint weights)

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.RegularExpressions;
+using LowRank.Adapters;
 using LowRank.Data;
 using LowRank.Families;
 using LowRank.Foundation;
@@ -101,7 +102,11 @@ internal static partial class EvaluationPictures
     };
 
     /// <summary>A file that is not there is told of where it is opened; a folder (PEFT's) by its files.</summary>
-    private static string HashOf(string path) => Directory.Exists(path) ? ModelIdentity.HashOf(Directory.GetFiles(path).Order(StringComparer.Ordinal).Select(file => (Path.GetFileName(file), file))) : File.Exists(path) ? Training.CacheKey.OfFile(path) : path;
+    private static string HashOf(string nameOrPath)
+    {
+        var path = ShippedAdapters.Find(nameOrPath);
+        return Directory.Exists(path) ? ModelIdentity.HashOf(Directory.GetFiles(path).Order(StringComparer.Ordinal).Select(file => (Path.GetFileName(file), file))) : File.Exists(path) ? Training.CacheKey.OfFile(path) : path;
+    }
 
     [GeneratedRegex(@"^\d{5,}(-\d+)?-(?:grid|sweep)\.png$")]
     private static partial Regex Sheet();
