@@ -3,7 +3,6 @@ using LowRank.Adapters;
 using LowRank.Foundation;
 using LowRank.Recipes;
 using LowRank.Testing;
-using static TorchSharp.torch;
 
 namespace LowRank.Tests.Golden;
 
