@@ -12,7 +12,8 @@ internal static class GenerateCommand
     {
         // one place for defaults: the record
         var defaults = new GenerateOptions { Model = "", Prompt = "", Output = "" };
-        var model = new Option<string>("--model", "-m") { HelpName = "MODEL", Required = true, Description = "Base model: icons-64 (embedded) or a folder in the diffusers layout." };
+        var model = new Option<string>("--model", "-m") { HelpName = "MODEL", Required = true, Description = "Base model: icons-64 (embedded), a folder in the diffusers layout, or a checkpoint of one file (.safetensors, .ckpt)." };
+        var files = new ModelFileArguments();
         var prompt = new Option<string>("--prompt", "-p") { HelpName = "TEXT", Required = true, Description = "What the pictures should show." };
         var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for the pictures; made when absent." };
         var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter to attach, FILE or FILE=STRENGTH (1 as trained, 0 not at all), with factors for parts and blocks behind it: FILE=0.8,text_encoder:0.5,blocks:1/0/... May be repeated. icons-line, icons-pixel and icons-tango come with the program, for icons-64." };
@@ -42,9 +43,11 @@ internal static class GenerateCommand
         {
             model, prompt, output, adapters, adapterFolder, embeddings, embeddingFolder, negative, weights, sampler, steps, guidance, rescale, clipSkip, seed, count, sweep, sweepAdapter, width, height, image, noise, mask, precision, unmatched,
         };
+        files.AddTo(command);
         command.SetAction(arguments => Run(screen, new GenerateOptions
         {
             Model = arguments.GetValue(model)!,
+            ModelFile = files.Of(arguments),
             Prompt = arguments.GetValue(prompt)!,
             Output = arguments.GetValue(output)!,
             Adapters = [.. (arguments.GetValue(adapters) ?? []).Select(AdapterUse.Parse)],
