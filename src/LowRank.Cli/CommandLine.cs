@@ -21,6 +21,7 @@ internal static class CommandLine
             InspectCommand.Create(screen),
             CombineCommand.Create(screen),
             ConvertCommand.Create(screen),
+            DoctorCommand.Create(screen),
             VerifyCommand.Create(screen),
             VerifyModelCommand.Create(screen),
             BenchCommand.Create(screen),
