@@ -20,6 +20,8 @@ internal static class CommandLine
             EvaluateCommand.Create(screen),
             InspectCommand.Create(screen),
             CombineCommand.Create(screen),
+            ExtractCommand.Create(screen),
+            ResizeCommand.Create(screen),
             ConvertCommand.Create(screen),
             VerifyCommand.Create(screen),
             VerifyModelCommand.Create(screen),
