@@ -51,7 +51,7 @@ public sealed record ExtractOptions
     /// <summary>Leaves out layers where no number differs by more than this, 0 or more: rounding of a text encoder that was not trained.</summary>
     public double MinDiff { get; init; }
 
-    /// <summary>How. The largest layers take seconds randomized, and minutes exact.</summary>
+    /// <summary>How. On layers of Stable Diffusion 1.5, at rank 32, random projection takes a half to a twelfth of the time (bench/RESULTS.md).</summary>
     public SvdMethod Method { get; init; } = SvdMethod.Auto;
 
     /// <summary>Of the random projections.</summary>
