@@ -14,7 +14,7 @@ public partial class GoldenKindsTests
     [
         "diffusion/flow_training", "diffusion/prompt_weights",
         "adapters/ancestor_merge", "adapters/checkpoint_names", "adapters/combine", "adapters/extract",
-        "adapters/merge_base", "adapters/metadata", "adapters/resize", "adapters/pair",
+        "adapters/merge_base", "adapters/metadata", "adapters/resize",
     ];
 
     private static readonly Lazy<string[]> Taken = new(() =>
