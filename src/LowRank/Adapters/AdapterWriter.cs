@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Security.Cryptography;
 using LowRank.Foundation;
 using static TorchSharp.torch;
 
@@ -32,14 +31,17 @@ public static class AdapterWriter
         tensors.AddRange(EmbeddingWriter.Bundle(path, options.Embeddings, type));
         Refuse(path, tensors, options.Type);
         var metadata = AdapterMetadata.Of(layers, options, options.Title ?? Path.GetFileNameWithoutExtension(path));
-        if (options.Format == AdapterFormat.Kohya) metadata["sshs_model_hash"] = DataHash(tensors);
+        if (options.Format == AdapterFormat.Kohya)
+        {
+            foreach (var (key, hash) in AdapterHashes.Of(tensors, metadata)) metadata[key] = hash;
+        }
         SafetensorsWriter.Write(path, tensors, metadata);
     }
 
     private static IEnumerable<KeyValuePair<string, Tensor>> Parameters(AdapterLayer layer, ModuleNames names, AdapterFormat format, ScalarType type)
     {
         var (name, parameters) = format == AdapterFormat.Kohya
-            ? (names.Kohya(layer.Component, layer.Path), layer.Target.Kind.Kohya(layer))
+            ? (layer.Target.Kind.KohyaName(names.Kohya(layer.Component, layer.Path)), layer.Target.Kind.Kohya(layer))
             : (ModuleNames.Peft(layer.Component, layer.Path), layer.Target.Kind.Peft(layer));
         return parameters.Select(item => KeyValuePair.Create($"{name}.{item.Parameter}", item.Tensor.to(type)));
     }
@@ -51,16 +53,5 @@ public static class AdapterWriter
         var what = string.Create(CultureInfo.InvariantCulture, $"{bad.Count} of {tensors.Count} tensors are not finite as {type}: {AdapterFile.Some(bad)}");
         var advice = type == StoredType.F16 ? "F16 holds numbers up to 65504: write BF16 or F32; if that fails too, the training diverged" : "the training diverged; use an earlier save";
         throw new CheckpointException($"the adapter is not written: {what}; {path}; {advice}");
-    }
-
-    /// <summary>sd-scripts' <c>sshs_model_hash</c>: SHA-256 of the data section. All tensors have one type, so their order is that of their names.</summary>
-    private static string DataHash(IEnumerable<KeyValuePair<string, Tensor>> tensors)
-    {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var (_, tensor) in tensors.OrderBy(item => item.Key, StringComparer.Ordinal))
-        {
-            TensorMemory.Visit(tensor.contiguous().cpu(), (piece, _) => hash.AppendData(piece));
-        }
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }

@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace LowRank.Adapters;
 
 /// <summary>
-/// ΔW of one module of a file at strength 1, to be compared with another's: as a product of two thin matrices where its kind makes it so, else whole. All in float64.
+/// ΔW of one module of a file at strength 1, to be compared with another's: as a product of two thin matrices where its kind makes it so, else whole, with what is added to
+/// the bias as one more column. All in float64.
 /// Its tensors belong to the dispose scope in which it was made.
 /// </summary>
 internal sealed class ModuleChange
@@ -31,8 +32,11 @@ internal sealed class ModuleChange
             var factors = module.ReadFactors();
             return new(module, factors["up"].to(ScalarType.Float64).flatten(1).MultiplyInPlace(module.Scale), factors["down"].to(ScalarType.Float64).flatten(1), null);
         }
-        var delta = module.LayerOn(layer!).DeltaOn(weight ?? LayerShape.WeightOf(layer!.Module), 1);
-        return new(module, null, null, delta.to(ScalarType.Float64).flatten(1));
+        var own = module.LayerOn(layer!);
+        var delta = own.DeltaOn(weight ?? LayerShape.WeightOf(layer!.Module), 1);
+        delta = delta.reshape(delta.shape[0], -1);   // of a norm it has one axis
+        if (own.BiasDelta(1) is { } bias) delta = cat([delta, bias.unsqueeze(1)], 1);
+        return new(module, null, null, delta.to(ScalarType.Float64));
     }
 
     /// <summary>Singular values, largest first, as many as the rank; null where it is no product or not finite.</summary>
@@ -42,16 +46,23 @@ internal sealed class ModuleChange
     public double Norm() => Number((left is null ? whole! : Core(left, right!)).norm());
 
     /// <summary>The sum over all elements of the products with another's.</summary>
-    public double Dot(ModuleChange other) => Number(left is not null && other.left is not null
-        ? left.t().mm(other.left).mul(right!.mm(other.right!.t())).sum()   // tr(Rᵀ Lᵀ L' R') without forming either
-        : Whole().mul(other.Whole()).sum());
+    public double Dot(ModuleChange other)
+    {
+        if (left is not null && other.left is not null) return Number(left.t().mm(other.left).mul(right!.mm(other.right!.t())).sum());   // tr(Rᵀ Lᵀ L' R') without forming either
+        var (own, others) = Whole(other);
+        return Number(own.mul(others).sum());
+    }
 
     /// <summary>
     /// ‖ΔW − ΔW'‖. Of two products through the QR factors of both put side by side: a difference of squares would lose half of the digits where they are nearly equal.
     /// </summary>
     public double Distance(ModuleChange other)
     {
-        if (left is null || other.left is null || left.shape[1] + other.left.shape[1] >= Math.Min(left.shape[0], right!.shape[1])) return Number(Whole().sub(other.Whole()).norm());
+        if (left is null || other.left is null || left.shape[1] + other.left.shape[1] >= Math.Min(left.shape[0], right!.shape[1]))
+        {
+            var (own, others) = Whole(other);
+            return Number(own.sub(others).norm());
+        }
         return Number(Core(cat([left, other.left.neg()], 1), cat([right, other.right!], 0)).norm());
     }
 
@@ -70,6 +81,17 @@ internal sealed class ModuleChange
     }
 
     private Tensor Whole() => whole ?? left!.mm(right!);
+
+    /// <summary>Both multiplied out, with a column of zeros for a bias that only the other has.</summary>
+    private (Tensor Own, Tensor Others) Whole(ModuleChange other)
+    {
+        var (own, others) = (Whole(), other.Whole());
+        var columns = Math.Max(own.shape[1], others.shape[1]);
+        return (Padded(own, columns), Padded(others, columns));
+    }
+
+    private static Tensor Padded(Tensor values, long columns) =>
+        values.shape[1] == columns ? values : cat([values, zeros([values.shape[0], columns - values.shape[1]], values.dtype)], 1);
 
     /// <summary>A small matrix with the singular values of left · right.</summary>
     private static Tensor Core(Tensor left, Tensor right)

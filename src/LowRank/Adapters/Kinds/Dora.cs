@@ -95,7 +95,7 @@ internal sealed class DoraLayer : LoraLayer
 /// <summary>DoRA by one of its two rules; files of PEFT and of LyCORIS.</summary>
 internal sealed class DoraKind(DoraRule rule) : LayerKind
 {
-    public override AdapterKind Kind => AdapterKind.Dora;
+    public override AdapterKind? Kind => AdapterKind.Dora;
 
     public override string Name => "DoRA";
 
@@ -120,7 +120,7 @@ internal sealed class DoraKind(DoraRule rule) : LayerKind
     public override Tensor Norm(IReadOnlyDictionary<string, Tensor> factors, double scale) =>
         NormOfProduct(factors["down"].flatten(1), factors["up"].flatten(1)).MultiplyInPlace(Math.Abs(scale));
 
-    public override bool Owns(IReadOnlyCollection<string> parameters) => parameters.Contains(Lengths);
+    public override bool Owns(FileModule module) => module[Lengths] is not null;
 
     public override bool Knows(string parameter) => parameter is AdapterKey.Down or AdapterKey.Up or AdapterKey.Alpha or LoraKind.Mid || parameter == Lengths;
 

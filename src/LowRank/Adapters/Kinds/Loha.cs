@@ -18,7 +18,7 @@ internal sealed class LohaKind : LayerKind
 {
     private static readonly string[] Parts = ["w1_a", "w1_b", "w2_a", "w2_b"];
 
-    public override AdapterKind Kind => AdapterKind.Loha;
+    public override AdapterKind? Kind => AdapterKind.Loha;
 
     public override string Name => "LoHa";
 
@@ -45,7 +45,7 @@ internal sealed class LohaKind : LayerKind
 
     public override Tensor Norm(IReadOnlyDictionary<string, Tensor> factors, double scale) => Weight(factors, ScalarType.Float64).norm().MultiplyInPlace(Math.Abs(scale));
 
-    public override bool Owns(IReadOnlyCollection<string> parameters) => parameters.Any(parameter => parameter.StartsWith("hada_", StringComparison.Ordinal));
+    public override bool Owns(FileModule module) => module.Parameters.Any(parameter => parameter.StartsWith("hada_", StringComparison.Ordinal));
 
     public override bool Knows(string parameter) => parameter is "alpha" or "hada_t1" or "hada_t2" || Array.Exists(Parts, part => parameter == "hada_" + part);
 

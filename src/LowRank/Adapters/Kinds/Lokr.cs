@@ -52,7 +52,7 @@ internal sealed class LokrKind : LayerKind
 {
     private static readonly string[] Parts = ["w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b"];
 
-    public override AdapterKind Kind => AdapterKind.Lokr;
+    public override AdapterKind? Kind => AdapterKind.Lokr;
 
     public override string Name => "LoKr";
 
@@ -87,7 +87,7 @@ internal sealed class LokrKind : LayerKind
         return Part("w1").mul_(Part("w2")).MultiplyInPlace(Math.Abs(scale));
     }
 
-    public override bool Owns(IReadOnlyCollection<string> parameters) => parameters.Any(parameter => parameter.StartsWith("lokr_", StringComparison.Ordinal));
+    public override bool Owns(FileModule module) => module.Parameters.Any(parameter => parameter.StartsWith("lokr_", StringComparison.Ordinal));
 
     public override bool Knows(string parameter) => parameter is "alpha" or "lokr_t2" || Array.Exists(Parts, part => parameter == "lokr_" + part);
 
