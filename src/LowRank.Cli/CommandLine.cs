@@ -20,6 +20,7 @@ internal static class CommandLine
             EvaluateCommand.Create(screen),
             InspectCommand.Create(screen),
             DiffCommand.Create(screen),
+            CombineCommand.Create(screen),
             ConvertCommand.Create(screen),
             VerifyCommand.Create(screen),
             VerifyModelCommand.Create(screen),

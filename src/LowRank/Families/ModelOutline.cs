@@ -21,12 +21,16 @@ internal sealed class ModelOutline : IDisposable
 
     /// <summary>Of a model that is there: its configurations are read, no weights.</summary>
     /// <param name="model">As for <see cref="FamilyDetector.Open"/>.</param>
+    /// <param name="options">As there.</param>
     /// <exception cref="CheckpointException">There is no such model, or a value of a configuration is not supported.</exception>
-    public static ModelOutline Of(string model)
+    public static ModelOutline Of(string model, ModelFileOptions? options = null)
     {
-        var folder = DiffusersFolder.Open(FamilyDetector.Find(model));
-        return Of(model, folder.Named.Where(part => Directory.Exists(Path.Combine(folder.Path, part.Name))), name => DiffusersFolder.Configuration(Path.Combine(folder.Path, name)));
+        var files = ModelFiles.At(FamilyDetector.Find(model), options);
+        return Of(model, files.Named.Where(part => files.Has(part.Name)), files.Configuration);
     }
+
+    /// <summary>Whether a part is one that adapters change: the denoiser, or a text encoder.</summary>
+    public static bool Knows(string part) => part is "unet" or "text_encoder" or "text_encoder_2";
 
     /// <inheritdoc/>
     public void Dispose()
@@ -40,7 +44,7 @@ internal sealed class ModelOutline : IDisposable
         var outline = new ModelOutline(title, []);
         try
         {
-            foreach (var (name, kind) in parts.Where(part => part.Name is "unet" or "text_encoder" or "text_encoder_2"))
+            foreach (var (name, kind) in parts.Where(part => Knows(part.Name)))
             {
                 var (json, path) = configuration(name);
                 if (ModelCheck.Outline(kind, json, path) is { } module) outline.components[name] = module;
