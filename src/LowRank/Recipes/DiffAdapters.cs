@@ -3,6 +3,7 @@ using LowRank.Adapters.Formats;
 using LowRank.Diffusion;
 using LowRank.Families;
 using LowRank.Foundation;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
@@ -81,7 +82,7 @@ public static class DiffAdapters
         item is { Module.Convention: AdapterConvention.Package2022, Layer: { } layer } ? $"{layer.Component}.{layer.Path}" : item.Module.Name;
 
     /// <summary>W of the layer, for kinds that need it.</summary>
-    private static Tensor? Weight((FileModule Module, ModelLayer? Layer) item, IDiffusionFamily? family)
+    private static Parameter? Weight((FileModule Module, ModelLayer? Layer) item, IDiffusionFamily? family)
     {
         if (!item.Module.Kind!.DependsOnBase) return null;
         if (family is null) throw new CheckpointException($"{item.Module.Name}: the change of a {item.Module.Kind.Name} depends on the weights of its base, and no base is named; name it with --model");
