@@ -1,5 +1,4 @@
 using LowRank.Adapters;
-using LowRank.Adapters.Combining;
 using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Recipes;

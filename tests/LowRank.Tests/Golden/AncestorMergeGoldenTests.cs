@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using LowRank.Adapters;
 using LowRank.Adapters.Combining;
@@ -90,7 +91,7 @@ public sealed class AncestorMergeGoldenTests : IDisposable
         var joined = golden.Json.GetProperty("notes").GetProperty("ljl_tokens").EnumerateObject().ToDictionary(item => item.Name, item => item.Value.GetString()!.Split(':', 2));
         var ours = Embedding.Read(folder.Path("out.safetensors")).ToDictionary(token => token.Token, token => token.Vectors["text_encoder"]);
         Assert.Equal(joined.Count, ours.Count);
-        foreach (var (name, (file, own)) in joined.Select(item => (item.Key, (int.Parse(item.Value[0]) - 1, item.Value[1]))))
+        foreach (var (name, (file, own)) in joined.Select(item => (item.Key, (int.Parse(item.Value[0], CultureInfo.InvariantCulture) - 1, item.Value[1]))))
         {
             var clashes = joined.Values.Count(value => value[1] == own) > 1;
             var vectors = Embedding.Read(files.All[file]).Single(token => token.Token == own).Vectors["text_encoder"];
@@ -106,7 +107,7 @@ public sealed class AncestorMergeGoldenTests : IDisposable
 
     private static double Distance(Tensor a, Tensor b) => a.sub(b).norm().item<float>() / b.norm().item<float>();
 
-    private static IEnumerable<string> Names(GoldenCase golden, string mode)
+    private static List<string> Names(GoldenCase golden, string mode)
     {
         var start = mode + ".ancestor.";
         var names = golden.TensorInfos.Keys.Where(key => key.StartsWith(start, StringComparison.Ordinal)).Select(key => key[start.Length..]).ToList();
@@ -157,7 +158,7 @@ public sealed class AncestorMergeGoldenTests : IDisposable
             {
                 var expected = component.Value.EnumerateArray().Select(path => path.GetString()).ToList();
                 Assert.Equal(expected, new AdapterFit(All[0], names).Matched.Where(item => item.Layer.Component == component.Name)
-                    .OrderBy(item => int.Parse(item.Module.Lookup[(component.Name.Length + 1)..])).Select(item => item.Layer.Path));
+                    .OrderBy(item => int.Parse(item.Module.Lookup[(component.Name.Length + 1)..], CultureInfo.InvariantCulture)).Select(item => item.Layer.Path));
             }
         }
     }

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using LowRank.Adapters;
 using LowRank.Adapters.Combining;
-using LowRank.Foundation;
 using LowRank.Recipes;
 using LowRank.Testing;
 using static TorchSharp.torch;

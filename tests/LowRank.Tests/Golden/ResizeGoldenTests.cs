@@ -1,7 +1,6 @@
 using System.Text.Json;
 using LowRank.Adapters;
 using LowRank.Adapters.Combining;
-using LowRank.Foundation;
 using LowRank.Recipes;
 using LowRank.Testing;
 using static TorchSharp.torch;

@@ -1,4 +1,3 @@
-using LowRank.Adapters;
 using LowRank.Foundation;
 using LowRank.Recipes;
 using LowRank.Tests.Families;
