@@ -38,7 +38,7 @@ public static class InspectAdapter
             BaseEvidence = guess?.Because,
             Norms = places.Where(item => norms.ContainsKey(item.Module))
                 .OrderBy(item => item.Place.Order, StringComparer.Ordinal)
-                .GroupBy(item => item.Place.Block is "text" or "by number" ? item.Place.Component : $"{item.Place.Component} {item.Place.Block}")
+                .GroupBy(item => item.Place.InWords)
                 .ToDictionary(group => group.Key, group => Math.Sqrt(group.Sum(item => norms[item.Module] * norms[item.Module]))),
             Embeddings = file.Embeddings.Select(item => $"{item.Name} {Shapes.Show(item.Shape)}").ToList(),
             Metadata = file.Metadata.OrderBy(item => item.Key, StringComparer.Ordinal).ToDictionary(),
