@@ -20,6 +20,7 @@ internal static class CommandLine
             EvaluateCommand.Create(screen),
             InspectCommand.Create(screen),
             VerifyModelCommand.Create(screen),
+            ModelsCommand.Create(screen),
             BenchCommand.Create(screen),
             EnvCommand.Create(screen),
             verbose,

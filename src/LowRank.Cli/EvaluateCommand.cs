@@ -13,7 +13,7 @@ internal static class EvaluateCommand
         var real = new Option<string>("--real", "-r") { HelpName = "FOLDER", Required = true, Description = "Real pictures, those that the generated ones should be like; better not those that were trained on." };
         var generated = new Option<string?>("--generated", "-g") { HelpName = "FOLDER", Description = "Generated pictures, with captions beside them for the CLIP score. Or --model and --prompts." };
         var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for evaluation.json, the page, the sheet and drawn pictures; made when absent." };
-        var model = new Option<string?>("--model", "-m") { HelpName = "MODEL", Description = "Draws the pictures in place of --generated: icons-64 (embedded) or a folder in the diffusers layout." };
+        var model = new Option<string?>("--model", "-m") { HelpName = "MODEL", Description = "Draws the pictures in place of --generated: icons-64 (embedded), a folder in the diffusers layout, or org/name, a model of the hub." };
         var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter of --model, FILE or FILE=STRENGTH, or the name of one that comes with the program; may be repeated." };
         var embeddings = new Option<string[]>("--embedding", "-e") { HelpName = "FILE[=TOKEN]", Description = "Embedding file that prompts may name, FILE or FILE=TOKEN; may be repeated." };
         var prompts = new Option<string?>("--prompts", "-p") { HelpName = "FILE", Description = "What --model draws: a text file with a prompt in each line." };
@@ -37,12 +37,13 @@ internal static class EvaluateCommand
         {
             real, generated, output, model, adapters, embeddings, prompts, count, negative, sampler, steps, guidance, precision, seed, features, resize, clip, training, subsets, subsetSize, neighbours, compare,
         };
+        var hub = new HubArguments(command);
         command.SetAction(arguments => Run(screen, new EvaluateOptions
         {
             Real = arguments.GetValue(real)!,
             Generated = arguments.GetValue(generated),
             Output = arguments.GetValue(output)!,
-            Model = arguments.GetValue(model),
+            Model = hub.Fetch(screen, arguments, arguments.GetValue(model)),
             Adapters = [.. (arguments.GetValue(adapters) ?? []).Select(AdapterUse.Parse)],
             Embeddings = [.. (arguments.GetValue(embeddings) ?? []).Select(EmbeddingUse.Parse)],
             Prompts = arguments.GetValue(prompts),

@@ -10,7 +10,7 @@ internal static class GenerateCommand
     {
         // one place for defaults: the record
         var defaults = new GenerateOptions { Model = "", Prompt = "", Output = "" };
-        var model = new Option<string>("--model", "-m") { HelpName = "MODEL", Required = true, Description = "Base model: icons-64 (embedded) or a folder in the diffusers layout." };
+        var model = new Option<string>("--model", "-m") { HelpName = "MODEL", Required = true, Description = "Base model: icons-64 (embedded), a folder in the diffusers layout, or org/name, a model of the hub." };
         var prompt = new Option<string>("--prompt", "-p") { HelpName = "TEXT", Required = true, Description = "What the pictures should show." };
         var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for the pictures; made when absent." };
         var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter to attach, FILE or FILE=STRENGTH (1 as trained, 0 not at all); may be repeated. icons-line, icons-pixel and icons-tango come with the program, for icons-64." };
@@ -35,9 +35,10 @@ internal static class GenerateCommand
         {
             model, prompt, output, adapters, embeddings, negative, sampler, steps, guidance, rescale, clipSkip, seed, count, width, height, image, noise, mask, precision, unmatched,
         };
+        var hub = new HubArguments(command);
         command.SetAction(arguments => Run(screen, new GenerateOptions
         {
-            Model = arguments.GetValue(model)!,
+            Model = hub.Fetch(screen, arguments, arguments.GetValue(model))!,
             Prompt = arguments.GetValue(prompt)!,
             Output = arguments.GetValue(output)!,
             Adapters = [.. (arguments.GetValue(adapters) ?? []).Select(AdapterUse.Parse)],

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using LowRank.Diffusion;
 using LowRank.Foundation;
+using LowRank.Hub;
 using LowRank.Models;
 using LowRank.Models.Layers;
 using static System.FormattableString;
@@ -29,7 +30,7 @@ internal static class ModelCheck
     /// <exception cref="CheckpointException">There is no index, or it is none.</exception>
     public static IReadOnlyList<ModelPart> Parts(string folder)
     {
-        var parts = DiffusersFolder.Open(folder).Named.Select(item => new ModelPart(item.Name, item.Class)).ToList();
+        var parts = DiffusersFolder.Open(folder).Named.Where(item => !IsLeftOut(folder, item.Name)).Select(item => new ModelPart(item.Name, item.Class)).ToList();
         foreach (var part in parts) part.Trouble = [.. Look(part, Path.Combine(folder, part.Name))];
         return parts;
     }
@@ -60,6 +61,9 @@ internal static class ModelCheck
             }
         }
     }
+
+    /// <summary>A part that was not downloaded since nothing here opens it: the programs that do fetch it into the cache themselves.</summary>
+    private static bool IsLeftOut(string folder, string part) => HubCache.IsSnapshot(folder) && PipelineFiles.LeftOut.Contains(part) && !Directory.Exists(Path.Combine(folder, part));
 
     private static IEnumerable<string> Look(ModelPart part, string folder)
     {

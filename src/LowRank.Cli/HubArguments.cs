@@ -1,0 +1,83 @@
+using System.CommandLine;
+using LowRank.Hub;
+using LowRank.Recipes;
+
+namespace LowRank.Cli;
+
+/// <summary>The options of commands that take a model, for models by name; and the download.</summary>
+internal sealed class HubArguments
+{
+    private readonly Option<bool> offline = new("--offline") { Description = "Download nothing: a model by name must be in the cache. [default: HF_HUB_OFFLINE]" };
+    private readonly Option<string?> endpoint = new("--endpoint") { HelpName = "URL", Description = "Hub, or mirror of it, that models by name come from. [default: HF_ENDPOINT, else https://huggingface.co]" };
+    private readonly Option<string?> cache = new("--hub-cache") { HelpName = "FOLDER", Description = "Cache that models by name are looked for in and downloaded to. [default: HF_HUB_CACHE, HF_HOME/hub, else ~/.cache/huggingface/hub]" };
+
+    /// <summary>Adds the options to a command.</summary>
+    public HubArguments(Command command)
+    {
+        foreach (var option in (Option[])[offline, endpoint, cache]) command.Options.Add(option);
+    }
+
+    /// <summary>What was given, and what the environment says of the rest.</summary>
+    public HubOptions Of(ParseResult arguments)
+    {
+        var environment = HubOptions.FromEnvironment();
+        return environment with
+        {
+            Offline = environment.Offline || arguments.GetValue(offline),
+            Endpoint = arguments.GetValue(endpoint) ?? environment.Endpoint,
+            Cache = arguments.GetValue(cache) is { } folder ? Path.GetFullPath(folder) : environment.Cache,
+        };
+    }
+
+    /// <summary>Brings a model by name onto this machine. A path, or the name of an embedded model, stays as it is.</summary>
+    /// <param name="screen">Where it is told of.</param>
+    /// <param name="arguments">As parsed.</param>
+    /// <param name="model">As given; null stays null.</param>
+    /// <param name="variant">The weights that are wanted, such as fp16; null: the plain ones.</param>
+    /// <returns>What the recipe takes: the name at its commit, or for a cache that only this command line names the place in it.</returns>
+    public string? Fetch(Screen screen, ParseResult arguments, string? model, string? variant = null)
+    {
+        if (string.IsNullOrWhiteSpace(model)) return model;   // told of where it is used
+        var fetched = Fetch(screen, Of(arguments), model, variant, update: false);
+        return arguments.GetValue(cache) is null ? fetched.Name : fetched.Place;
+    }
+
+    /// <summary>The same for a recipe: its settings, with the model where it is another one then.</summary>
+    public IReadOnlyList<string> Settings(Screen screen, ParseResult arguments, string model, IReadOnlyList<string> settings)
+    {
+        var fetched = Fetch(screen, arguments, model)!;
+        return fetched == model ? settings : [.. settings, $"model='{fetched}'"];
+    }
+
+    /// <summary>Fetches, and tells of it.</summary>
+    public static FetchedModel Fetch(Screen screen, HubOptions hub, string model, string? variant, bool update)
+    {
+        using var interrupt = new Interrupt(screen, "stopping; what is downloaded is kept, and the same command goes on with the rest");
+        try
+        {
+            return FetchModel.Run(model, hub, variant, update, new Lines(screen), interrupt.Token);
+        }
+        finally
+        {
+            screen.EndLive();
+        }
+    }
+
+    /// <summary>Notes as they come, and one live line on a terminal.</summary>
+    private sealed class Lines(Screen screen) : IProgress<HubProgress>
+    {
+        public void Report(HubProgress value)
+        {
+            if (value.Note is { } note)
+            {
+                screen.EndLive();
+                screen.Line(" " + note);
+            }
+            else if (screen.IsTerminal && value.All > 0)
+            {
+                var text = $"{Words.Size(value.Done)} of {Words.Size(value.All)}   {value.File}";
+                screen.Live($" {Words.Bar(value.Done, value.All, screen.LiveWidth - text.Length - 1)}{text}");
+            }
+        }
+    }
+}
