@@ -6,7 +6,7 @@ namespace LowRank.Cli;
 /// <summary>The <c>lora</c> program: commands, and what their failures mean to a shell.</summary>
 internal static class CommandLine
 {
-    public const int Done = 0, Failed = 1, WrongUsage = 2, BadInput = 3, Interrupted = 130;
+    public const int Done = 0, Failed = 1, WrongUsage = 2, BadInput = 3, Mismatched = 4, Interrupted = 130;
 
     public static int Run(IReadOnlyList<string> arguments, Screen screen)
     {
@@ -19,6 +19,8 @@ internal static class CommandLine
             GenerateCommand.Create(screen),
             EvaluateCommand.Create(screen),
             InspectCommand.Create(screen),
+            ConvertCommand.Create(screen),
+            VerifyCommand.Create(screen),
             VerifyModelCommand.Create(screen),
             ModelsCommand.Create(screen),
             BenchCommand.Create(screen),

@@ -16,6 +16,7 @@ internal static class GenerateCommand
         var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter to attach, FILE or FILE=STRENGTH (1 as trained, 0 not at all); may be repeated. icons-line, icons-pixel and icons-tango come with the program, for icons-64." };
         var embeddings = new Option<string[]>("--embedding", "-e") { HelpName = "FILE[=TOKEN]", Description = "Embedding file (textual inversion) that the prompt may name, FILE or FILE=TOKEN (what to call it); may be repeated." };
         var negative = new Option<string?>("--negative-prompt") { HelpName = "TEXT", Description = "What they should not show." };
+        var weights = new Option<PromptWeights?>("--prompt-weights") { HelpName = "a1111|none", Description = $"What brackets in prompts mean: a1111 weighs words, (word:1.3) or [word], and reads long prompts in chunks; none takes them as they stand. [default: {defaults.PromptWeights.ToString().ToLowerInvariant()}]" };
         var sampler = new Option<string>("--sampler") { HelpName = "NAME", Description = "Sampler: " + string.Join(", ", Generate.SamplerNames) + ".", DefaultValueFactory = _ => defaults.Sampler };
         var steps = new Option<int>("--steps") { HelpName = "N", Description = "Sampler steps.", DefaultValueFactory = _ => defaults.Steps };
         var guidance = new Option<double>("--guidance") { HelpName = "X", Description = "How strongly the prompt rules; 1 is off and halves the time.", DefaultValueFactory = _ => defaults.Guidance };
@@ -33,7 +34,7 @@ internal static class GenerateCommand
 
         var command = new Command("generate", "Make pictures with a model and any number of adapters.")
         {
-            model, prompt, output, adapters, embeddings, negative, sampler, steps, guidance, rescale, clipSkip, seed, count, width, height, image, noise, mask, precision, unmatched,
+            model, prompt, output, adapters, embeddings, negative, weights, sampler, steps, guidance, rescale, clipSkip, seed, count, width, height, image, noise, mask, precision, unmatched,
         };
         var hub = new HubArguments(command);
         command.SetAction(arguments => Run(screen, new GenerateOptions
@@ -44,6 +45,7 @@ internal static class GenerateCommand
             Adapters = [.. (arguments.GetValue(adapters) ?? []).Select(AdapterUse.Parse)],
             Embeddings = [.. (arguments.GetValue(embeddings) ?? []).Select(EmbeddingUse.Parse)],
             NegativePrompt = arguments.GetValue(negative),
+            PromptWeights = arguments.GetValue(weights) ?? defaults.PromptWeights,
             Sampler = arguments.GetValue(sampler)!,
             Steps = arguments.GetValue(steps),
             Guidance = arguments.GetValue(guidance),

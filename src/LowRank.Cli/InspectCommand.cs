@@ -6,9 +6,6 @@ namespace LowRank.Cli;
 /// <summary><c>lora inspect</c>: what adapter files hold.</summary>
 internal static class InspectCommand
 {
-    /// <summary>Letters of the words in front of the report's lines.</summary>
-    private const int LabelWidth = 9;
-
     public static Command Create(Screen screen)
     {
         var files = new Argument<string[]>("FILE") { Arity = ArgumentArity.OneOrMore, Description = "Adapter files (.safetensors, .pt, .bin), PEFT folders, or names of adapters that come with the program." };
@@ -19,21 +16,16 @@ internal static class InspectCommand
             InspectMachine.RequireEngine();
             var reports = arguments.GetValue(files)!.Select(InspectAdapter.Run).ToArray();
             if (arguments.GetValue(json)) screen.Line(InspectAdapter.ToJson(reports));
-            else for (var i = 0; i < reports.Length; i++) Print(screen, reports[i], first: i == 0);
+            else
+            {
+                for (var i = 0; i < reports.Length; i++)
+                {
+                    if (i > 0) screen.Line();
+                    screen.Report(reports[i].ToString());
+                }
+            }
             return CommandLine.Done;
         });
         return command;
-    }
-
-    /// <summary>The report's lines, folded to the width of the screen.</summary>
-    private static void Print(Screen screen, AdapterReport report, bool first)
-    {
-        if (!first) screen.Line();
-        var lines = report.ToString().Split('\n');
-        screen.Line(" " + lines[0]);
-        foreach (var line in lines[1..])
-        {
-            screen.Row(line[..LabelWidth].TrimEnd(), line[(LabelWidth + 1)..]);
-        }
     }
 }

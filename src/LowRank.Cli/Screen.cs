@@ -70,18 +70,30 @@ internal sealed class Screen
         }
     }
 
+    /// <summary>A report of the library: its first line as it is, then lines of a word in the first nine letters and what it says, folded to the width.</summary>
+    public void Report(string report)
+    {
+        const int word = 9;
+        var lines = report.Split('\n');
+        Line(" " + lines[0]);
+        foreach (var line in lines[1..]) Row(line[..word].TrimEnd(), line[(word + 1)..]);
+    }
+
     /// <summary>Label and a command to copy: never folded, so that it stays one line for the clipboard.</summary>
     public void Command(string label, string command) => Line(" " + label.PadRight(10) + command);
 
+    /// <summary>Lines of a message that begin with blanks have a word and then text from the eleventh letter on: what is folded goes below the text.</summary>
     private static IEnumerable<string> Fold(string text, int room)
     {
+        const int column = 10;
+        var hang = text.StartsWith("  ", StringComparison.Ordinal) ? column : 0;
         while (text.Length > room)
         {
             var cut = text.LastIndexOf("   ", room, StringComparison.Ordinal);   // between items before between words
-            if (cut <= 0) cut = text.LastIndexOf(' ', room);
-            if (cut <= 0) break;   // a path or a hash is never cut
+            if (cut <= hang) cut = text.LastIndexOf(' ', room);
+            if (cut <= hang) break;   // a path or a hash is never cut
             yield return text[..cut].TrimEnd();
-            text = text[cut..].TrimStart();
+            text = new string(' ', hang) + text[cut..].TrimStart();
         }
         yield return text;
     }

@@ -9,10 +9,12 @@ public sealed class CommandLineTests : IDisposable
     public void Dispose() => shell.Dispose();
 
     [Theory]
-    [InlineData("", "prepare", "recipes", "train", "generate", "inspect", "verify-model", "env")]
+    [InlineData("", "prepare", "recipes", "train", "generate", "inspect", "convert", "verify", "verify-model", "env")]
     [InlineData("train", "RECIPE", "--set", "--output", "--resume", "--dry-run")]
     [InlineData("generate", "--model", "--adapter", "--prompt", "--negative-prompt", "--sampler", "--steps", "--guidance", "--seed", "--count", "--width", "--height", "--image", "--noise-strength", "--mask", "--output")]
     [InlineData("inspect", "FILE", "--json")]
+    [InlineData("verify", "FILE", "--model", "--json", "Exits with 0", "3 for", "4 for")]
+    [InlineData("convert", "IN", "OUT", "--to", "--dtype", "--model")]
     [InlineData("verify-model", "FOLDER")]
     public void Help_names_what_a_command_takes(string command, params string[] words)
     {

@@ -116,6 +116,36 @@ public sealed class GenerateCommandTests : IDisposable
         Assert.Equal(named, Draw("e", "red heart <other>", "--embedding", file + "=<other>"));
     }
 
+    [Fact]
+    public void Brackets_weigh_words_unless_they_are_taken_as_they_stand()
+    {
+        byte[] Draw(string name, string prompt, params string[] extra)
+        {
+            Assert.Equal(0, shell.Lora(["generate", "--model", "icons-64", "--prompt", prompt, "--steps", "2", "--seed", "1", "--output", shell.Path(name), .. extra]));
+            return Pixels(Single(shell.Path(name)));
+        }
+        var plain = Draw("a", "red heart");
+        Assert.Equal(plain, Draw("b", "(red heart:1)"));
+        Assert.Equal(plain, Draw("c", "red heart", "--prompt-weights", "none"));
+        byte[][] others = [plain, Draw("d", "(red:1.5) heart"), Draw("e", "red [heart]"), Draw("f", "red BREAK heart"), Draw("g", "(red:1.5) heart", "--prompt-weights", "none"), Draw("h", "\\(red:1.5\\) heart")];
+        Assert.Equal(others.Length - 1, others.Select(Convert.ToHexString).Distinct().Count());
+        Assert.Equal(others[4], others[5]);
+    }
+
+    [Fact]
+    public void A_prompt_that_changes_between_steps_is_refused()
+    {
+        Assert.Equal(CommandLine.WrongUsage, shell.Lora("generate", "--model", "icons-64", "--prompt", "[red:blue:0.5] heart", "--output", shell.Path("o")));
+        Assert.Equal("1 problem in the options\n\nprompt  [red:blue:0.5] changes the prompt between steps, which is not supported; for a weight write (red:blue:0.5), or write \\[ and \\] where brackets are meant\n", shell.Errors);
+    }
+
+    [Fact]
+    public void Long_prompts_are_read_whole_and_a_break_in_brackets_is_told_of()
+    {
+        Assert.Equal(0, shell.Lora("generate", "--model", "icons-64", "--prompt", string.Concat(Enumerable.Repeat("red heart, ", 40)) + "(a BREAK b)", "--steps", "1", "--output", shell.Path("long")));
+        Assert.Equal("warning: BREAK inside brackets is read as a word, as web UIs do; write it outside to begin another chunk\n", shell.Errors);
+    }
+
     private byte[] Generate(string name, params string[] extra)
     {
         var output = shell.Path(name);

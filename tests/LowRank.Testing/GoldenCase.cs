@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using LowRank.Foundation;
@@ -21,7 +22,7 @@ public sealed partial class GoldenCase : IDisposable
         Name = name;
         Folder = Path.GetDirectoryName(path)!;
         document = Parse(path);
-        tensors = new(() => SafetensorsReader.Open(Path.ChangeExtension(path, ".safetensors")));
+        tensors = new(() => SafetensorsReader.Open(PackedFixture.Unpack(Path.ChangeExtension(path, ".safetensors"))));
     }
 
     public string Area { get; }
@@ -61,7 +62,7 @@ public sealed partial class GoldenCase : IDisposable
     {
         foreach (var folder in Directory.GetDirectories(FixturesFolder).Order(StringComparer.Ordinal))
         {
-            foreach (var path in Directory.GetFiles(folder, "*.json").Order(StringComparer.Ordinal))
+            foreach (var path in PackedFixture.In(folder, "*.json"))
             {
                 using var json = Parse(path);
                 if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty("kind", out var kind)) continue;
@@ -72,7 +73,7 @@ public sealed partial class GoldenCase : IDisposable
 
     /// <summary>Cases were written with bare NaN and Infinity where a number is not finite; they read as null.</summary>
     private static JsonDocument Parse(string path) =>
-        JsonDocument.Parse(NotFinite().Replace(File.ReadAllText(path), found => found.Groups["text"].Success ? found.Value : "null"));
+        JsonDocument.Parse(NotFinite().Replace(Encoding.UTF8.GetString(PackedFixture.ReadAllBytes(path)), found => found.Groups["text"].Success ? found.Value : "null"));
 
     [GeneratedRegex("""(?<text>"(?:[^"\\]|\\.)*")|-?\b(?:NaN|Infinity)\b""")]
     private static partial Regex NotFinite();

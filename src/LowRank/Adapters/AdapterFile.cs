@@ -68,6 +68,9 @@ public sealed class AdapterFile : IDisposable
 
     internal IEnumerable<TensorInfo> Tensors => file.Tensors.Values;
 
+    /// <summary>Whether it is a bare pickled list of factors, as the package of 2022 wrote them first.</summary>
+    internal bool IsList => listComponent is not null;
+
     /// <summary>Opens a file, or a folder that PEFT or diffusers wrote.</summary>
     /// <param name="path"><c>.safetensors</c>, <c>.pt</c>, <c>.bin</c>, or a folder with <c>adapter_model.safetensors</c> or <c>pytorch_lora_weights.safetensors</c>;
     /// or the name of an adapter that comes with the program: <c>icons-tango</c>, <c>icons-line</c>, <c>icons-pixel</c>.</param>
@@ -90,11 +93,14 @@ public sealed class AdapterFile : IDisposable
     /// <param name="embedding">One of <see cref="Embeddings"/>.</param>
     internal Tensor Read(AdapterEmbedding embedding) => file.Read(embedding.Key);
 
+    /// <summary>A tensor by its key, of the shape and type it is stored in. The caller owns it.</summary>
+    internal Tensor Read(string key) => file.Read(key);
+
     /// <summary>"kohya keys, rank 4": what the file looks like, for messages.</summary>
     internal string Looks()
     {
         if (Modules.Count == 0) return Embeddings.Count > 0 ? "embeddings only" : "no adapter";
-        var ranks = Modules.Where(module => module.IsUsable).Select(module => module.Rank).Distinct().Order().ToList();
+        var ranks = Modules.Where(module => module.IsUsable && module.Kind!.HasRank(module)).Select(module => module.Rank).Distinct().Order().ToList();
         var rank = ranks.Count switch { 0 => "", 1 => $", rank {ranks[0]}", _ => $", ranks {ranks[0]} to {ranks[^1]}" };
         return $"{string.Join(" and ", Conventions.Select(convention => convention.InWords()))} keys{rank}";
     }
@@ -102,8 +108,8 @@ public sealed class AdapterFile : IDisposable
     /// <inheritdoc/>
     public void Dispose() => file.Dispose();
 
-    internal static string Some(IReadOnlyCollection<string> names) =>
-        names.Count <= 10 ? string.Join(", ", names) : string.Create(CultureInfo.InvariantCulture, $"{string.Join(", ", names.Take(10))} and {names.Count - 10} more");
+    internal static string Some(IReadOnlyCollection<string> names, int most = 10) =>
+        names.Count <= most ? string.Join(", ", names) : string.Create(CultureInfo.InvariantCulture, $"{string.Join(", ", names.Take(most))} and {names.Count - most} more");
 
     private static string InFolder(string folder)
     {

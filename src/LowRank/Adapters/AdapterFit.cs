@@ -29,7 +29,7 @@ internal sealed class AdapterFit
         {
             problems.Add(AdapterProblem.Broken(twice.First().Module.Name, $"names the same layer as {twice.Skip(1).First().Module.Name}"));
         }
-        var order = names.Layers.Select((layer, place) => (layer, place)).ToDictionary(item => item.layer, item => item.place);
+        var order = names.LayersAndNorms.Select((layer, place) => (layer, place)).ToDictionary(item => item.layer, item => item.place);
         matched.Sort((a, b) => order[a.Layer].CompareTo(order[b.Layer]));
         if (usable.Count == 0 && problems.Count == 0) problems.Add(Nothing());
     }
@@ -100,7 +100,7 @@ internal sealed class AdapterFit
 
     private AdapterProblem Nothing() => file.Embeddings.Count > 0
         ? new AdapterProblem($"it holds embeddings only: {AdapterFile.Some(file.Embeddings.Select(item => item.Name).ToList())}", "an adapter file")
-        : new AdapterProblem("it holds no factors of LoRA, DoRA, LoHa or LoKr", "an adapter file");
+        : new AdapterProblem("it holds no factors of any kind that is read", "an adapter file");
 
     private CheckpointException RefuseUnmatched(AdapterLoadOptions options)
     {

@@ -23,22 +23,22 @@ internal static class AdapterMetadata
     public static string Version { get; } = typeof(AdapterMetadata).Assembly.GetName().Version!.ToString(3);
 
     /// <summary>Everything but hashes.</summary>
-    public static Dictionary<string, string> Of(AdapterSet adapter, AdapterSaveOptions options, string title)
+    public static Dictionary<string, string> Of(IReadOnlyList<AdapterLayer> layers, AdapterSaveOptions options, string title)
     {
         var metadata = new Dictionary<string, string>();
-        AddOwn(metadata, adapter, options);
+        AddOwn(metadata, layers, options);
         AddModelSpec(metadata, options, title);
-        if (options.Format == AdapterFormat.Kohya) AddTrainer(metadata, adapter, options, title);
+        if (options.Format == AdapterFormat.Kohya) AddTrainer(metadata, layers, options, title);
         else metadata["format"] = "pt";
         return metadata;
     }
 
-    private static void AddOwn(Dictionary<string, string> metadata, AdapterSet adapter, AdapterSaveOptions options)
+    private static void AddOwn(Dictionary<string, string> metadata, IReadOnlyList<AdapterLayer> layers, AdapterSaveOptions options)
     {
         metadata["lowrank.version"] = Version;
-        metadata["lowrank.kind"] = string.Join(", ", adapter.Layers.Select(layer => layer.Kind.ToString().ToLowerInvariant()).Distinct().Order(StringComparer.Ordinal));
-        metadata["lowrank.rank"] = Numbers(adapter.Layers.Select(layer => (double)layer.Rank));
-        metadata["lowrank.alpha"] = Numbers(adapter.Layers.Select(layer => layer.Alpha));
+        metadata["lowrank.kind"] = string.Join(", ", layers.Select(layer => layer.Target.Kind.Word).Distinct().Order(StringComparer.Ordinal));
+        metadata["lowrank.rank"] = Numbers(layers.Select(layer => (double)layer.Rank));
+        metadata["lowrank.alpha"] = Numbers(layers.Select(layer => layer.Alpha));
         if (options.Targets.Count > 0) metadata["lowrank.targets"] = JsonSerializer.Serialize(options.Targets);
         Add(metadata, "lowrank.base", options.Base);
         Add(metadata, "lowrank.base_version", options.BaseVersion);
@@ -51,29 +51,43 @@ internal static class AdapterMetadata
 
     private static void AddModelSpec(Dictionary<string, string> metadata, AdapterSaveOptions options, string title)
     {
-        if (options.BaseVersion is null || !Architectures.TryGetValue(options.BaseVersion, out var known)) return;
-        metadata["modelspec.sai_model_spec"] = "1.0.1";
-        metadata["modelspec.architecture"] = known.Architecture + "/lora";
-        metadata["modelspec.implementation"] = known.Implementation;
-        metadata["modelspec.title"] = title;
+        if (options.BaseVersion is null || !AddArchitecture(metadata, options.BaseVersion, "lora", title)) return;
         if (options.Resolution is { } size) metadata["modelspec.resolution"] = string.Create(CultureInfo.InvariantCulture, $"{size.Width}x{size.Height}");
         Add(metadata, "modelspec.prediction_type", options.PredictionType);
     }
 
-    private static void AddTrainer(Dictionary<string, string> metadata, AdapterSet adapter, AdapterSaveOptions options, string title)
+    /// <summary>What a file is, by Stability-AI/ModelSpec; false where the base is none that it has a word for.</summary>
+    /// <param name="metadata">Where it is said.</param>
+    /// <param name="version">sd_v1, sd_v2, sd_v2_v, sdxl_base_v1-0.</param>
+    /// <param name="kind">lora, or textual-inversion, whose implementation sd-scripts always gives as the original one.</param>
+    /// <param name="title">Name shown by tools.</param>
+    public static bool AddArchitecture(Dictionary<string, string> metadata, string version, string kind, string title)
     {
-        var layers = adapter.Layers.ToLookup(layer => LayerShape.Of(layer.Module)!.IsWideConvolution);
-        var plain = layers[false].Any() ? layers[false] : layers[true];
+        if (!Architectures.TryGetValue(version, out var known)) return false;
+        metadata["modelspec.sai_model_spec"] = "1.0.1";
+        metadata["modelspec.architecture"] = $"{known.Architecture}/{kind}";
+        metadata["modelspec.implementation"] = kind == "lora" ? known.Implementation : GenerativeModels;
+        metadata["modelspec.title"] = title;
+        return true;
+    }
+
+    /// <summary>A number as Python prints it.</summary>
+    public static string Python(double value) => value.ToString(value == Math.Truncate(value) ? "0.0" : "R", CultureInfo.InvariantCulture);
+
+    private static void AddTrainer(Dictionary<string, string> metadata, IReadOnlyList<AdapterLayer> layers, AdapterSaveOptions options, string title)
+    {
+        var byWidth = layers.ToLookup(layer => layer.Target.Shape.IsWideConvolution);
+        var plain = byWidth[false].Any() ? byWidth[false] : byWidth[true];
         // of a set with several kinds the module that reads them all
-        var (module, arguments) = (adapter.Layers.FirstOrDefault(layer => layer.Kind != AdapterKind.Lora) ?? adapter.Layers[0]).Target.Kind.Trainer;
+        var (module, arguments) = (layers.FirstOrDefault(layer => layer.Kind != AdapterKind.Lora) ?? layers[0]).Target.Kind.Trainer;
         metadata["ss_network_module"] = module;
         metadata["ss_network_dim"] = Only(plain.Select(layer => layer.Rank.ToString(CultureInfo.InvariantCulture)));
         metadata["ss_network_alpha"] = Only(plain.Select(layer => Python(layer.Alpha)));
         var all = new SortedDictionary<string, string>(arguments.ToDictionary(), StringComparer.Ordinal);
-        if (layers[true].Any())
+        if (byWidth[true].Any())
         {
-            all["conv_alpha"] = Only(layers[true].Select(layer => Python(layer.Alpha)));
-            all["conv_dim"] = Only(layers[true].Select(layer => layer.Rank.ToString(CultureInfo.InvariantCulture)));
+            all["conv_alpha"] = Only(byWidth[true].Select(layer => Python(layer.Alpha)));
+            all["conv_dim"] = Only(byWidth[true].Select(layer => layer.Rank.ToString(CultureInfo.InvariantCulture)));
         }
         metadata["ss_network_args"] = all.Count == 0 ? "{}" : JsonSerializer.Serialize(all);
         metadata["ss_output_name"] = title;
@@ -90,8 +104,6 @@ internal static class AdapterMetadata
 
         // sd-scripts' own word where the modules differ (networks/resize_lora.py)
         static string Only(IEnumerable<string> values) => values.Distinct().ToList() is [var one] ? one : "Dynamic";
-
-        static string Python(double value) => value.ToString(value == Math.Truncate(value) ? "0.0" : "R", CultureInfo.InvariantCulture);
     }
 
     private static void Add(Dictionary<string, string> metadata, string key, IFormattable? value)

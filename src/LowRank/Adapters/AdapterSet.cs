@@ -23,16 +23,15 @@ public sealed class AdapterSet : IDisposable
         FlatParameters = zeros(targets.Sum(target => target.ParameterCount) + reserved, ScalarType.Float32, device);
         FlatGradients = zeros_like(FlatParameters);
         long offset = 0;
-        Layers = targets.Select(target => target.Kind.Make(target, target.Factors.ToDictionary(factor => factor.Name, factor => Part(factor.Shape)))).ToList();
+        Layers = targets.Select(target => target.Kind.Make(target, target.Factors.ToDictionary(factor => factor.Name, factor => Part(factor.Shape, target.Kind.Kind is not null)))).ToList();
         owned.AddRange([FlatParameters, FlatGradients]);
         foreach (var tensor in owned) tensor.DetachFromDisposeScope();
 
-        Tensor Part(long[] sizes)
+        Tensor Part(long[] sizes, bool trained)
         {
             var count = sizes.Aggregate((a, b) => a * b);
-            var gradient = FlatGradients.narrow(0, offset, count).view(sizes);
-            var part = FlatParameters.narrow(0, offset, count).view(sizes).requires_grad_();
-            part.grad = gradient;   // backward adds to it in place
+            var part = FlatParameters.narrow(0, offset, count).view(sizes).requires_grad_(trained);
+            if (trained) part.grad = FlatGradients.narrow(0, offset, count).view(sizes);   // backward adds to it in place
             owned.Add(part);
             offset += count;
             return part;
@@ -121,7 +120,7 @@ public sealed class AdapterSet : IDisposable
         var names = new ModuleNames(components);
         var fit = new AdapterFit(file, names);
         var warnings = fit.Require(options);
-        var targets = fit.Matched.Select(item => new AdapterTarget(item.Layer.Component, item.Layer.Path, item.Layer.Module, item.Module.Rank, item.Module.EffectiveAlpha, item.Module.Kind!, item.Module.Kind!.Factors(item.Module, item.Layer.Shape))).ToList();
+        var targets = fit.Matched.Select(item => item.Module.TargetOn(item.Layer)).ToList();
         var set = new AdapterSet(targets, names, new DropoutShares(), options.Device ?? CPU) { Warnings = warnings, Strength = options.Strength };
         using var scope = NewDisposeScope();
         using var quiet = no_grad();

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Security.Cryptography;
 using LowRank.Foundation;
 using static TorchSharp.torch;
 
@@ -13,26 +12,36 @@ public static class AdapterWriter
     /// <param name="adapter">Attached or not.</param>
     /// <param name="options">Convention, element type, and what the metadata says; null for the defaults.</param>
     /// <exception cref="CheckpointException">A number is not finite or does not fit the element type, or the file cannot be written.</exception>
-    public static void Write(string path, AdapterSet adapter, AdapterSaveOptions? options = null)
+    public static void Write(string path, AdapterSet adapter, AdapterSaveOptions? options = null) => Write(path, adapter.Layers, adapter.Names, options ?? new());
+
+    /// <summary>The same for layers that are in no set: those that were computed, not trained.</summary>
+    /// <param name="path">The file; replaced where it exists.</param>
+    /// <param name="layers">At least one; their tensors stay the caller's.</param>
+    /// <param name="names">Of the model that they lie in.</param>
+    /// <param name="options">As above.</param>
+    /// <exception cref="CheckpointException">As above.</exception>
+    internal static void Write(string path, IReadOnlyList<AdapterLayer> layers, ModuleNames names, AdapterSaveOptions options)
     {
-        options ??= new();
         var type = options.Type is StoredType.F16 or StoredType.BF16 or StoredType.F32
             ? options.Type.ToScalarType()
             : throw new ArgumentException($"adapters are written as F16, BF16 or F32, not {options.Type}", nameof(options));
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        var tensors = adapter.Layers.SelectMany(layer => Parameters(layer, adapter.Names, options.Format, type)).ToList();
+        var tensors = layers.SelectMany(layer => Parameters(layer, names, options.Format, type)).ToList();
         tensors.AddRange(EmbeddingWriter.Bundle(path, options.Embeddings, type));
         Refuse(path, tensors, options.Type);
-        var metadata = AdapterMetadata.Of(adapter, options, options.Title ?? Path.GetFileNameWithoutExtension(path));
-        if (options.Format == AdapterFormat.Kohya) metadata["sshs_model_hash"] = DataHash(tensors);
+        var metadata = AdapterMetadata.Of(layers, options, options.Title ?? Path.GetFileNameWithoutExtension(path));
+        if (options.Format == AdapterFormat.Kohya)
+        {
+            foreach (var (key, hash) in AdapterHashes.Of(tensors, metadata)) metadata[key] = hash;
+        }
         SafetensorsWriter.Write(path, tensors, metadata);
     }
 
     private static IEnumerable<KeyValuePair<string, Tensor>> Parameters(AdapterLayer layer, ModuleNames names, AdapterFormat format, ScalarType type)
     {
         var (name, parameters) = format == AdapterFormat.Kohya
-            ? (names.Kohya(layer.Component, layer.Path), layer.Target.Kind.Kohya(layer))
+            ? (layer.Target.Kind.KohyaName(names.Kohya(layer.Component, layer.Path)), layer.Target.Kind.Kohya(layer))
             : (ModuleNames.Peft(layer.Component, layer.Path), layer.Target.Kind.Peft(layer));
         return parameters.Select(item => KeyValuePair.Create($"{name}.{item.Parameter}", item.Tensor.to(type)));
     }
@@ -44,16 +53,5 @@ public static class AdapterWriter
         var what = string.Create(CultureInfo.InvariantCulture, $"{bad.Count} of {tensors.Count} tensors are not finite as {type}: {AdapterFile.Some(bad)}");
         var advice = type == StoredType.F16 ? "F16 holds numbers up to 65504: write BF16 or F32; if that fails too, the training diverged" : "the training diverged; use an earlier save";
         throw new CheckpointException($"the adapter is not written: {what}; {path}; {advice}");
-    }
-
-    /// <summary>sd-scripts' <c>sshs_model_hash</c>: SHA-256 of the data section. All tensors have one type, so their order is that of their names.</summary>
-    private static string DataHash(IEnumerable<KeyValuePair<string, Tensor>> tensors)
-    {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var (_, tensor) in tensors.OrderBy(item => item.Key, StringComparer.Ordinal))
-        {
-            TensorMemory.Visit(tensor.contiguous().cpu(), (piece, _) => hash.AppendData(piece));
-        }
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }

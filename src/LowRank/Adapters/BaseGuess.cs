@@ -32,7 +32,7 @@ internal sealed record BaseGuess(string Name, string Because)
     /// <summary>Widths of the text that the file's cross-attention takes.</summary>
     public static IReadOnlyList<long> TextWidths(IEnumerable<FileModule> modules) => modules
         .Where(module => module.IsUsable && TakesText(module.Lookup))
-        .Select(module => module.Inputs).Distinct().Order().ToList();
+        .Select(module => module.Inputs).Where(inputs => inputs > 0).Distinct().Order().ToList();
 
     public static bool TakesText(string name) => name.EndsWith("attn2.to_k", StringComparison.Ordinal) || name.EndsWith("attn2.to_v", StringComparison.Ordinal)
         || name.EndsWith("attn2_to_k", StringComparison.Ordinal) || name.EndsWith("attn2_to_v", StringComparison.Ordinal);

@@ -20,11 +20,11 @@ internal sealed class FileModule
         var meaning = keys.First().Meaning;
         (Name, Lookup, Convention) = (meaning.Module, meaning.Lookup, meaning.Convention);
         parameters = keys.ToDictionary(item => item.Meaning.Parameter, item => file.Tensors[item.Key]);
-        Kind = LayerKind.Of(parameters.Keys);
+        Kind = LayerKind.Of(this);
         CheckParameters();
         CheckFactors();
         Rank = IsUsable ? Kind!.RankOf(this) : 0;
-        Alpha = ReadAlpha() ?? (IsUsable ? scaling?.Invoke(this) : null);
+        Alpha = ReadAlpha() ?? (IsUsable && Kind!.IsInPeft ? scaling?.Invoke(this) : null);
     }
 
     /// <summary>As the file writes it.</summary>
@@ -50,8 +50,8 @@ internal sealed class FileModule
     /// <summary>What the file says; null where it says nothing, and the rank counts (scale 1).</summary>
     public double? Alpha { get; }
 
-    /// <summary>alpha / rank, alpha 0 read as sd-scripts does: as the rank.</summary>
-    public double EffectiveAlpha => Alpha is null or 0 ? Rank : Alpha.Value;
+    /// <summary>Numerator of alpha / rank, alpha 0 read as sd-scripts does: as the rank. Of OFT and BOFT their limit, 0 where the file says none.</summary>
+    public double EffectiveAlpha => Kind?.AlphaIsLimit == true ? Alpha ?? 0 : Alpha is null or 0 ? Rank : Alpha.Value;
 
     /// <summary>alpha / rank, or what its kind has in its place.</summary>
     public double Scale => Kind!.ScaleOf(this);
@@ -66,6 +66,9 @@ internal sealed class FileModule
 
     /// <summary>A parameter's values in float32. The caller owns them.</summary>
     public Tensor Read(string parameter) => file.Read(parameters[parameter].Name).to(ScalarType.Float32);
+
+    /// <summary>A parameter as it is stored. The caller owns it.</summary>
+    public Tensor ReadStored(string parameter) => file.Read(parameters[parameter].Name);
 
     public List<AdapterProblem> Problems { get; } = [];
 
@@ -82,7 +85,21 @@ internal sealed class FileModule
         return Kind!.Read(this).ToDictionary(item => item.Key, item => item.Value.contiguous().MoveToOuterDisposeScope());
     }
 
-    /// <summary>‖ΔW‖ (Frobenius) at strength 1; of a DoRA, whose change depends on its base, that of its low-rank part.</summary>
+    /// <summary>Where a usable module sits on a layer that it fits.</summary>
+    public AdapterTarget TargetOn(ModelLayer layer) => new(layer.Component, layer.Path, layer.Module, Rank, EffectiveAlpha, Kind!, Kind!.Factors(this, layer.Shape));
+
+    /// <summary>
+    /// The adapter's layer for one layer of a model that the module fits, not attached, over tensors of its own: for work that takes one module after the other.
+    /// The model may be an outline: <see cref="AdapterLayer.DeltaOn"/> is given the weight. Its tensors belong to the caller's dispose scope.
+    /// </summary>
+    public AdapterLayer LayerOn(ModelLayer layer)
+    {
+        var target = TargetOn(layer);
+        var values = ReadFactors();
+        return target.Kind.Make(target, target.Factors.ToDictionary(factor => factor.Name, factor => values[factor.Name].view(factor.Shape)));
+    }
+
+    /// <summary>‖ΔW‖ (Frobenius) at strength 1; of kinds whose change depends on the base (DoRA, (IA)³, OFT, BOFT, GLoRA), the length of what does not.</summary>
     public double DeltaNorm()
     {
         using var scope = NewDisposeScope();
@@ -107,14 +124,13 @@ internal sealed class FileModule
     }
 
     /// <summary>What does not fit the layer, or null.</summary>
-    public string? Misfit(LayerShape layer) => Kind!.Misfit(this, layer);
+    public string? Misfit(LayerShape layer) => layer.IsNorm && !Kind!.FitsNorms ? $"{Kind.Name} is for linear layers and convolutions, the layer is a norm" : Kind!.Misfit(this, layer);
 
     /// <summary>Other kinds of adapters and parameters nobody knows: ignoring either would change the result.</summary>
     private void CheckParameters()
     {
         var others = parameters.Keys.Where(parameter => parameter != AdapterKey.Alpha && Kind?.Knows(parameter) != true).ToList();
-        // (IA)³ keeps its vector under a name that others use too
-        var known = others.Select(parameter => (parameter, Name: Algorithms.NameOf(parameter) ?? (parameter == "weight" && others.Contains("on_input") ? "(IA)³" : null))).ToList();
+        var known = others.Select(parameter => (parameter, Name: Algorithms.NameOf(parameter))).ToList();
         Algorithm = known.Select(item => item.Name).FirstOrDefault(name => name is not null);
         if (Algorithm is not null) Problems.Add(AdapterProblem.Algorithm(Name, Kind is null ? Algorithm : $"{Algorithm} on {Kind.Name}", known.Where(item => item.Name is not null).Select(item => item.parameter)));
         var unknown = known.Where(item => item.Name is null).Select(item => item.parameter).ToList();
@@ -143,7 +159,7 @@ internal sealed class FileModule
         using var scope = NewDisposeScope();
         var alpha = file.Read(info.Name).to(ScalarType.Float64).reshape(1)[0].item<double>();
         if (!double.IsFinite(alpha)) Problems.Add(AdapterProblem.NotFinite(Name, "alpha"));
-        else if (alpha == 0 && Kind is not null) Warnings.Add($"{Name}: alpha 0; read as alpha = rank, as sd-scripts does (others multiply by 0)");
+        else if (alpha == 0 && Kind is { AlphaIsLimit: false }) Warnings.Add($"{Name}: alpha 0; read as alpha = rank, as sd-scripts does (others multiply by 0)");
         return alpha;
     }
 

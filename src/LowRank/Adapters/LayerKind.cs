@@ -13,20 +13,27 @@ internal readonly record struct Factor(string Name, params long[] Shape)
 /// <summary>All that there is to know of one kind of adapter: its factors, how they start, and how files name them. One file for each kind.</summary>
 internal abstract class LayerKind
 {
-    private static readonly LayerKind[] All = [new LokrKind(), new LohaKind(), new DoraKind(DoraRule.Lycoris), new DoraKind(DoraRule.Peft), new LoraKind()];
+    private static readonly LayerKind[] All = 
+    [
+        new LokrKind(), new LohaKind(), new DoraKind(DoraRule.Lycoris), new DoraKind(DoraRule.Peft), new BiasedLoraKind(), new LoraKind(),
+        new BoftKind(), new OftKind(RotationRule.Lycoris), new OftKind(RotationRule.SdScripts), new GloraKind(), new Ia3Kind(), new TrainedNormKind(), new FullKind(),
+    ];
 
     /// <summary>The kind that options ask for.</summary>
     public static LayerKind Of(AdapterOptions options) =>
         options.Kind == AdapterKind.Dora ? new DoraKind(options.DoraRule) : Array.Find(All, item => item.Kind == options.Kind)!;
 
     /// <summary>The kind that a file's module is of, by its parameters; null for none of them.</summary>
-    public static LayerKind? Of(IReadOnlyCollection<string> parameters) => Array.Find(All, item => item.Owns(parameters));
+    public static LayerKind? Of(FileModule module) => Array.Find(All, item => item.Owns(module));
 
-    /// <summary>As options name it.</summary>
-    public abstract AdapterKind Kind { get; }
+    /// <summary>As options name it; null for a <see cref="ReadKind"/>.</summary>
+    public abstract AdapterKind? Kind { get; }
 
     /// <summary>As people write it: LoRA, LoHa, ….</summary>
     public abstract string Name { get; }
+
+    /// <summary>In metadata: lora, loha, ….</summary>
+    public virtual string Word => Kind.ToString()!.ToLowerInvariant();
 
     /// <summary>sd-scripts' network module and the arguments that tell it the kind, for metadata.</summary>
     public abstract (string Module, IReadOnlyDictionary<string, string> Arguments) Trainer { get; }
@@ -40,11 +47,11 @@ internal abstract class LayerKind
     /// <summary>Gives a fresh layer the values it starts with, so that it changes nothing yet. Called without gradients.</summary>
     public abstract void Start(AdapterLayer layer, AdapterOptions options, Generator init);
 
-    /// <summary>‖scale · product‖ (Frobenius) as a float64 scalar; that of a DoRA without its lengths.</summary>
+    /// <summary>‖scale · product‖ (Frobenius) as a float64 scalar; that of a DoRA without its lengths, of other kinds that depend on the base the length of what does not.</summary>
     public abstract Tensor Norm(IReadOnlyDictionary<string, Tensor> factors, double scale);
 
-    /// <summary>Whether a file's module is of this kind.</summary>
-    public abstract bool Owns(IReadOnlyCollection<string> parameters);
+    /// <summary>Whether a file's module is of this kind, by its parameters (and its name).</summary>
+    public abstract bool Owns(FileModule module);
 
     /// <summary>Whether a module of this kind may have the parameter.</summary>
     public abstract bool Knows(string parameter);
@@ -58,7 +65,19 @@ internal abstract class LayerKind
     /// <summary>Whether the scale depends on the rank: not of factors that are whole matrices.</summary>
     public virtual bool HasRank(FileModule module) => true;
 
-    /// <summary>Inputs that its layer has.</summary>
+    /// <summary>Whether it can sit on a norm.</summary>
+    public virtual bool FitsNorms => false;
+
+    /// <summary>Whether its alpha is no numerator of a scale but a limit, of which 0 is a value.</summary>
+    public virtual bool AlphaIsLimit => false;
+
+    /// <summary>Whether a PEFT configuration's alpha is about it.</summary>
+    public virtual bool IsInPeft => true;
+
+    /// <summary>The name of a module in the convention of kohya files, from that of a LoRA.</summary>
+    public virtual string KohyaName(string name) => name;
+
+    /// <summary>Inputs that its layer has; 0 where the factors do not tell.</summary>
     public abstract long InputsOf(FileModule module);
 
     /// <summary>What does not fit the layer; null when it fits.</summary>

@@ -17,16 +17,17 @@ internal sealed class ModuleNames
 
     public ModuleNames(IReadOnlyDictionary<string, nn.Module> components)
     {
-        Layers = components
-            .SelectMany(part => ModuleTree.Walk(part.Value).Select(item => (Component: part.Key, item.Path, item.Module, Shape: LayerShape.Of(item.Module))))
+        LayersAndNorms = components
+            .SelectMany(part => ModuleTree.Walk(part.Value).Select(item => (Component: part.Key, item.Path, item.Module, Shape: LayerShape.Of(item.Module) ?? LayerShape.OfNorm(item.Module))))
             .Where(item => item.Shape is not null)
             .Select(item => new ModelLayer(item.Component, item.Path, item.Module, item.Shape!))
             .ToList();
+        Layers = LayersAndNorms.Where(layer => !layer.Shape.IsNorm).ToList();
         var unet = Layers.Where(layer => layer.Component == "unet").Select(layer => layer.Path).ToList();
         original = new OriginalUnetNames(unet);
         UsesOriginalNames = unet.Contains("add_embedding.linear_1");
         Components = components.Keys.ToList();
-        foreach (var layer in Layers)
+        foreach (var layer in LayersAndNorms)
         {
             foreach (var name in NamesOf(layer).Distinct()) (byName.TryGetValue(name, out var list) ? list : byName[name] = []).Add(layer);
         }
@@ -34,14 +35,20 @@ internal sealed class ModuleNames
 
     public IReadOnlyList<string> Components { get; }
 
-    /// <summary>In module order.</summary>
+    /// <summary>Linear layers and convolutions, in module order.</summary>
     public IReadOnlyList<ModelLayer> Layers { get; }
+
+    /// <summary>With the norms, which some kinds of files change; in module order.</summary>
+    public IReadOnlyList<ModelLayer> LayersAndNorms { get; }
 
     /// <summary>
     /// sd-scripts trains models that take their size as a condition in their original form:
     /// their UNet keys have the original names, and there are two text encoders.
     /// </summary>
     public bool UsesOriginalNames { get; }
+
+    /// <summary>The blocks of the UNet that strengths may be given for.</summary>
+    public UnetBlocks Blocks => field ??= new UnetBlocks([.. Layers.Where(layer => layer.Component == "unet").Select(layer => layer.Path)]);
 
     public IEnumerable<string> Names => byName.Keys;
 
@@ -77,7 +84,8 @@ internal sealed class ModuleNames
             yield return "lycoris_" + Flatten(path);
             foreach (var prefix in KohyaPrefixes(layer.Component)) yield return prefix + Flatten(path);
         }
-        if (layer.Component == "unet" && original.Of(layer.Path) is { } name) yield return "lora_unet_" + Flatten(name);
+        if (layer.Component != "unet" || original.Of(layer.Path) is not { } name) yield break;
+        foreach (var prefix in KohyaPrefixes(layer.Component)) yield return prefix + Flatten(name);
     }
 
     /// <summary>The path, and how others write it: text encoders with or without the level <c>text_model</c>, the first of <c>to_out</c> without its number.</summary>
@@ -101,7 +109,7 @@ internal sealed class ModuleNames
     {
         "text_encoder" => ["lora_te_", "lora_te1_"],
         "text_encoder_2" => ["lora_te2_"],
-        _ => [$"lora_{component}_"],
+        _ => [$"lora_{component}_", $"oft_{component}_"],   // the second of sd-scripts' OFT
     };
 
     private static string Flatten(string path) => path.Replace('.', '_');

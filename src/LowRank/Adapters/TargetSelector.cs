@@ -17,7 +17,7 @@ internal sealed record AdapterTarget(string Component, string Path, nn.Module Mo
     /// <summary>Trainable numbers.</summary>
     public long ParameterCount => Factors.Sum(factor => factor.Count);
 
-    internal LayerShape Shape => LayerShape.Of(Module)!;
+    internal LayerShape Shape => (LayerShape.Of(Module) ?? LayerShape.OfNorm(Module))!;
 }
 
 /// <summary>Finds the modules that <see cref="AdapterOptions"/> name.</summary>

@@ -25,6 +25,9 @@ internal sealed record GenerationRequest
     /// <summary>The same for negative prompts and absent ones: as the prompts' in trainers and web UIs, 0 in diffusers whatever the prompts' is.</summary>
     public int NegativeSkippedLayers { get; init; }
 
+    /// <summary>See <see cref="PromptOptions.Weighted"/>.</summary>
+    public bool Weighted { get; init; }
+
     /// <summary>Pictures of each prompt, made next to each other.</summary>
     public int PicturesPerPrompt { get; init; } = 1;
 

@@ -170,6 +170,12 @@ public sealed class PromptOptions
     /// clip_skip 1, trainers and web UIs clip skip 2.
     /// </summary>
     public int SkippedLayers { get; init; }
+
+    /// <summary>
+    /// Whether brackets weigh words, and prompts of any length are read in chunks of the model's window, side by side, by the rules of AUTOMATIC1111's web UI:
+    /// <c>(word)</c>, <c>(word:1.3)</c>, <c>[word]</c>, <c>BREAK</c>. T is then a multiple of the window. False takes prompts as they stand, and cuts them.
+    /// </summary>
+    public bool Weighted { get; init; }
 }
 
 /// <summary>SDXL's size conditions of one picture, in pixels.</summary>

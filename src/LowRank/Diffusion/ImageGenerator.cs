@@ -40,7 +40,9 @@ internal sealed class ImageGenerator(IDiffusionFamily family, Sampler sampler)
         Tensor Noise() => Draw?.Invoke(shape) ?? randn(shape, ScalarType.Float32, CPU, generator: generator);
         var plan = sampler.Plan(request.Steps);
         using var with = Conditions(request, negative: false);
-        using var both = request.Guidance.IsNeeded ? WithNegative(request, with) : null;
+        using var without = request.Guidance.IsNeeded ? Conditions(request, negative: true) : null;
+        // prompts of other lengths cannot stand in one tensor; they are not filled up, since the denoiser would read what fills them
+        using var both = without is null || without.Hidden.size(1) != with.Hidden.size(1) ? null : Conditioning.Concat(without, with);
         using var start = Begin(request, plan, Noise, generator);
         var asked = 0;
         var steps = (plan.Timesteps.Count - start.FirstCall + plan.CallsPerStep - 1) / plan.CallsPerStep;   // PNDM makes one call more than steps
@@ -50,7 +52,8 @@ internal sealed class ImageGenerator(IDiffusionFamily family, Sampler sampler)
             {
                 var input = start.Beside is null ? x : cat([x, start.Beside], 1);
                 var step = asked++ / plan.CallsPerStep;
-                if (both is null || !request.Guidance.Covers(step, steps)) return Predict(input, timestep, with);
+                if (without is null || !request.Guidance.Covers(step, steps)) return Predict(input, timestep, with);
+                if (both is null) return request.Guidance.Combine(Predict(input, timestep, without), Predict(input, timestep, with));
                 var predictions = Predict(cat([input, input], 0), timestep, both).chunk(2);
                 return request.Guidance.Combine(predictions[0], predictions[1]);
             },
@@ -93,20 +96,13 @@ internal sealed class ImageGenerator(IDiffusionFamily family, Sampler sampler)
         var size = request.Size ?? new SizeCondition(request.Height, request.Width, 0, 0, request.Height, request.Width);
         if (!negative)
         {
-            using var prompted = family.EncodePrompts(request.Prompts, new PromptOptions { SecondPrompts = request.SecondPrompts, SkippedLayers = request.SkippedLayers });
+            using var prompted = family.EncodePrompts(request.Prompts, new PromptOptions { SecondPrompts = request.SecondPrompts, SkippedLayers = request.SkippedLayers, Weighted = request.Weighted });
             return Sized(prompted, request.PicturesPerPrompt, size);
         }
         using var without = request.NegativePrompts is { } texts
-            ? family.EncodePrompts(texts, new PromptOptions { SecondPrompts = request.SecondNegativePrompts, SkippedLayers = request.NegativeSkippedLayers })
+            ? family.EncodePrompts(texts, new PromptOptions { SecondPrompts = request.SecondNegativePrompts, SkippedLayers = request.NegativeSkippedLayers, Weighted = request.Weighted })
             : family.EncodeNoPrompt(new PromptOptions { SkippedLayers = request.NegativeSkippedLayers });
         return Sized(without, request.NegativePrompts is null ? request.Pictures : request.PicturesPerPrompt, request.NegativeSize ?? size);
-    }
-
-    /// <summary>The conditioning without prompts, and behind it the one with.</summary>
-    private Conditioning WithNegative(GenerationRequest request, Conditioning with)
-    {
-        using var without = Conditions(request, negative: true);
-        return Conditioning.Concat(without, with);
     }
 
     private Conditioning Sized(Conditioning conditioning, int copies, SizeCondition size)

@@ -65,16 +65,64 @@ internal sealed class PromptEncoder : IDisposable
         return tensor(ids, prompts.Count, PromptLength);
     }
 
-    /// <summary>States of prompts, in the base dtype. The caller owns them.</summary>
-    public ClipTextStates Encode(IReadOnlyList<string> prompts)
+    /// <summary>Prompts in windows of the encoder: as many as each needs, with weights from its brackets (see <see cref="WeightedPrompt"/>); or one, cut, with the prompt as it stands.</summary>
+    public IReadOnlyList<IReadOnlyList<PromptChunk>> Chunks(IReadOnlyList<string> prompts, bool weighted) =>
+        [.. prompts.Select(prompt => weighted ? PromptChunk.Of(Tokenizer, prompt, PromptLength) : [PromptChunk.Literal(Tokenizer, prompt, PromptLength)])];
+
+    /// <summary>
+    /// What the denoiser reads of prompts in chunks, side by side, each weighed: the vectors of every token are multiplied by its weight, then all of the chunk so that their mean
+    /// is what it was (AUTOMATIC1111's web UI, modules/sd_hijack_clip.py and sd_emphasis.py). Chunks without weights stay as they are, to the bit.
+    /// </summary>
+    /// <param name="prompts">Chunks of each.</param>
+    /// <param name="count">How many chunks come out; prompts with fewer go on with empty ones.</param>
+    /// <param name="read">Takes (B, T, C) out of the states.</param>
+    /// <returns>(B, count · T, C), and the projected text of the first chunks (B, P), null for an encoder without; in the base dtype. The caller owns them.</returns>
+    public (Tensor Hidden, Tensor? Projected) Encode(IReadOnlyList<IReadOnlyList<PromptChunk>> prompts, int count, Func<ClipTextStates, Tensor> read)
     {
         using var scope = NewDisposeScope();
-        var states = Model.call(Tokenize(prompts).to(placement.Device));
+        var empty = PromptChunk.Empty(Tokenizer, PromptLength);
+        var parts = new List<Tensor>();
+        Tensor? projected = null;
+        for (var place = 0; place < count; place++)
+        {
+            var chunks = prompts.Select(chunks => place < chunks.Count ? chunks[place] : empty).ToList();
+            using var states = Encode(IdsOf(chunks));
+            if (place == 0) projected = states.Projected?.alias();
+            parts.Add(Weigh(read(states), chunks));
+        }
+        projected?.MoveToOuterDisposeScope();
+        return ((parts is [var only] ? only : cat([.. parts], 1)).MoveToOuterDisposeScope(), projected);
+    }
+
+    /// <summary>States of prompts as they stand, in the base dtype. The caller owns them.</summary>
+    public ClipTextStates Encode(IReadOnlyList<string> prompts)
+    {
+        using var ids = Tokenize(prompts);
+        return Encode(ids);
+    }
+
+    /// <param name="ids">(B, T) int64, on the CPU.</param>
+    private ClipTextStates Encode(Tensor ids)
+    {
+        using var scope = NewDisposeScope();
+        var states = Model.call(ids.to(placement.Device));
         foreach (var state in states.Hidden) state.MoveToOuterDisposeScope();
         states.Last.MoveToOuterDisposeScope();
         states.Pooled.MoveToOuterDisposeScope();
         states.Projected?.MoveToOuterDisposeScope();
         return states;
+    }
+
+    /// <summary>(B, T) int64, on the CPU.</summary>
+    private Tensor IdsOf(List<PromptChunk> chunks) =>
+        tensor(chunks.SelectMany(chunk => chunk.Ids).Select(id => (long)id).ToArray(), chunks.Count, PromptLength);
+
+    private Tensor Weigh(Tensor states, List<PromptChunk> chunks)
+    {
+        if (chunks.TrueForAll(chunk => chunk.IsPlain)) return states;
+        var weights = tensor(chunks.SelectMany(chunk => chunk.Weights).ToArray(), [chunks.Count, PromptLength, 1], device: placement.Device).to(states.dtype);
+        var weighed = states * weights;
+        return weighed * (states.mean() / weighed.mean());
     }
 
     /// <summary>Puts learned tokens behind the model's own, in place of those put before; those without vectors for this encoder are left as text.</summary>

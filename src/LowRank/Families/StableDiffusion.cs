@@ -36,8 +36,8 @@ internal sealed class StableDiffusion : UnetFamily
     {
         if (options?.SecondPrompts is not null) throw new OptionsException($"second prompts: {Name} has one text encoder; give them to models with two");
         var skipped = SkippedLayers(options, encoder, encoder.Config.NumHiddenLayers);
-        using var states = encoder.Encode(prompts);
-        return new Conditioning { Hidden = skipped == 0 ? states.Last.alias() : encoder.Model.SkipLayers(states, skipped) };
+        var chunks = encoder.Chunks(prompts, options?.Weighted == true);
+        return new Conditioning { Hidden = encoder.Encode(chunks, chunks.Max(parts => parts.Count), states => skipped == 0 ? states.Last.alias() : encoder.Model.SkipLayers(states, skipped)).Hidden };
     }
 
     public override Conditioning EncodeNoPrompt(PromptOptions? options = null) => EncodePrompts([""], options);

@@ -1,5 +1,6 @@
 using LowRank.Diffusion;
 using LowRank.Foundation;
+using LowRank.Models;
 using LowRank.Models.Layers;
 using static System.FormattableString;
 using static TorchSharp.torch;
@@ -53,13 +54,13 @@ internal sealed class StableDiffusionXL : UnetFamily
         if (seconds.Count != prompts.Count) throw new OptionsException(Invariant($"second prompts: {seconds.Count} for {prompts.Count} pictures; give one for each"));
         var skipped = AlwaysSkipped + SkippedLayers(options, first, first.Config.NumHiddenLayers - AlwaysSkipped);
         SkippedLayers(options, second, second.Config.NumHiddenLayers - AlwaysSkipped);
-        using var one = first.Encode(prompts);
-        using var two = second.Encode(seconds);
-        return new Conditioning
-        {
-            Hidden = cat([one.Hidden[^(1 + skipped)], two.Hidden[^(1 + skipped)]], -1),   // (B, T, D1 + D2)
-            Pooled = two.Projected!.alias(),
-        };
+        var (one, two) = (first.Chunks(prompts, options?.Weighted == true), second.Chunks(seconds, options?.Weighted == true));
+        var count = one.Concat(two).Max(chunks => chunks.Count);
+        using var narrow = first.Encode(one, count, Read).Hidden;
+        var (wide, pooled) = second.Encode(two, count, Read);
+        using (wide) return new Conditioning { Hidden = cat([narrow, wide], -1), Pooled = pooled };   // (B, T, D1 + D2)
+
+        Tensor Read(ClipTextStates states) => states.Hidden[^(1 + skipped)].alias();
     }
 
     public override Conditioning EncodeNoPrompt(PromptOptions? options = null)

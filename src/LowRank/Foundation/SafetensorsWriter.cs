@@ -45,6 +45,21 @@ public static class SafetensorsWriter
         });
     }
 
+    /// <summary>The bytes that <see cref="Write"/> would write, for hashes: the header in one piece, then the tensors in any number of pieces.</summary>
+    internal static void Visit(IEnumerable<KeyValuePair<string, Tensor>> tensors, IEnumerable<KeyValuePair<string, string>>? metadata, BytesVisitor visit)
+    {
+        var ordered = Order(tensors);
+        visit(Header(ordered, metadata));
+        foreach (var (_, tensor) in ordered)
+        {
+            using var scope = NewDisposeScope();
+            TensorMemory.Visit(tensor.detach().cpu().contiguous(), (piece, _) => visit(piece));
+        }
+    }
+
+    /// <summary>Takes bytes that are gone afterwards.</summary>
+    internal delegate void BytesVisitor(ReadOnlySpan<byte> piece);
+
     private static List<(string Name, Tensor Tensor)> Order(IEnumerable<KeyValuePair<string, Tensor>> tensors)
     {
         var ordered = tensors

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.IO.Compression;
 using System.Text;
 using static TorchSharp.torch;
@@ -5,7 +6,7 @@ using static TorchSharp.torch;
 namespace LowRank.Foundation;
 
 /// <summary>
-/// Writes the one kind of torch file that we write: an embedding of the web UIs (<c>torch.save</c>'s zip format, pickle protocol 2).
+/// Writes the torch files that old tools ask for (<c>torch.save</c>'s zip format, pickle protocol 2): embeddings of the web UIs, and the lists and tokens of the package of 2022.
 /// Compare AUTOMATIC1111/stable-diffusion-webui, modules/textual_inversion/textual_inversion.py, <c>Embedding.save</c>.
 /// </summary>
 internal static class TorchFileWriter
@@ -19,14 +20,37 @@ internal static class TorchFileWriter
     /// <exception cref="CheckpointException">The file cannot be written.</exception>
     public static void WriteEmbedding(string path, string name, Tensor vectors)
     {
+        byte[] none = [(byte)'N'];
+        Write(path, [vectors], tensors => Dictionary(
+            ("string_to_token", Dictionary(("*", Number(AsteriskId)))),
+            ("string_to_param", Dictionary(("*", tensors[0]))),
+            ("name", Word(name)), ("step", none), ("sd_checkpoint", none), ("sd_checkpoint_name", none)));
+    }
+
+    /// <summary>A list of tensors, as the package of 2022 keeps its factors.</summary>
+    /// <param name="path">The file; replaced where it exists.</param>
+    /// <param name="tensors">float32, float16 or bfloat16.</param>
+    /// <exception cref="CheckpointException">The file cannot be written.</exception>
+    public static void WriteList(string path, IReadOnlyList<Tensor> tensors) => Write(path, tensors, items => [(byte)']', (byte)'(', .. items.SelectMany(item => item), (byte)'e']);
+
+    /// <summary>Tensors by name, as the package of 2022 keeps its tokens and diffusers its old embeddings.</summary>
+    /// <param name="path">The file; replaced where it exists.</param>
+    /// <param name="tensors">float32, float16 or bfloat16.</param>
+    /// <exception cref="CheckpointException">The file cannot be written.</exception>
+    public static void WriteDictionary(string path, IReadOnlyList<KeyValuePair<string, Tensor>> tensors) =>
+        Write(path, [.. tensors.Select(item => item.Value)], items => Dictionary([.. tensors.Zip(items, (tensor, item) => (tensor.Key, item))]));
+
+    /// <summary>Each tensor is a record of its own, numbered in order.</summary>
+    private static void Write(string path, IReadOnlyList<Tensor> tensors, Func<IReadOnlyList<byte[]>, byte[]> root)
+    {
         using var scope = NewDisposeScope();
-        var content = vectors.detach().cpu().contiguous();
+        var contents = tensors.Select(tensor => tensor.detach().cpu().contiguous()).ToList();
         var buffer = new MemoryStream();
         using (var zip = new ZipArchive(buffer, ZipArchiveMode.Create, leaveOpen: true))
         {
-            Add(zip, "data.pkl", Pickle(name, content));
+            Add(zip, "data.pkl", [0x80, 2, .. root([.. contents.Select(Pickled)]), (byte)'.']);
             Add(zip, "byteorder", "little"u8.ToArray());
-            Add(zip, "data/0", content.bytes.ToArray());
+            for (var i = 0; i < contents.Count; i++) Add(zip, string.Create(CultureInfo.InvariantCulture, $"data/{i}"), contents[i].bytes.ToArray());
             Add(zip, "version", "3\n"u8.ToArray());
         }
         WholeFile.Write(path, buffer.ToArray());
@@ -40,21 +64,16 @@ internal static class TorchFileWriter
         stream.Write(bytes);
     }
 
-    /// <summary>{string_to_token: {*: 265}, string_to_param: {*: vectors}, name, step: None, sd_checkpoint: None, sd_checkpoint_name: None}</summary>
-    private static byte[] Pickle(string name, Tensor vectors)
+    /// <summary>torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())</summary>
+    private static byte[] Pickled(Tensor content, int index)
     {
-        var storage = vectors.dtype switch { ScalarType.Float16 => "HalfStorage", ScalarType.BFloat16 => "BFloat16Storage", _ => "FloatStorage" };
-        var (rows, size) = ((int)vectors.size(0), (int)vectors.size(1));
-        byte[] persistent = [.. Tuple(Word("storage"), Global("torch", storage), Word("0"), Word("cpu"), Number(rows * size)), (byte)'Q'];
+        var storage = content.dtype switch { ScalarType.Float16 => "HalfStorage", ScalarType.BFloat16 => "BFloat16Storage", _ => "FloatStorage" };
+        byte[] persistent = [.. Tuple(Word("storage"), Global("torch", storage), Word(index.ToString(CultureInfo.InvariantCulture)), Word("cpu"), Number((int)content.numel())), (byte)'Q'];
         byte[] noHooks = [.. Global("collections", "OrderedDict"), .. Tuple(), (byte)'R'];
-        byte[] tensor = [.. Global("torch._utils", "_rebuild_tensor_v2"), .. Tuple(persistent, Number(0), Tuple(Number(rows), Number(size)), Tuple(Number(size), Number(1)), [0x89], noHooks), (byte)'R'];
-        byte[] none = [(byte)'N'];
-        var root = Dictionary(
-            ("string_to_token", Dictionary(("*", Number(AsteriskId)))),
-            ("string_to_param", Dictionary(("*", tensor))),
-            ("name", Word(name)), ("step", none), ("sd_checkpoint", none), ("sd_checkpoint_name", none));
-        return [0x80, 2, .. root, (byte)'.'];
+        return [.. Global("torch._utils", "_rebuild_tensor_v2"), .. Tuple(persistent, Number(0), Sizes(content.shape), Sizes(content.stride()), [0x89], noHooks), (byte)'R'];
     }
+
+    private static byte[] Sizes(long[] sizes) => Tuple([.. sizes.Select(size => Number((int)size))]);
 
     private static byte[] Word(string value)
     {

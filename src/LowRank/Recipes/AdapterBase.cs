@@ -40,6 +40,19 @@ internal sealed class AdapterBase : IDisposable
         throw new InvalidOperationException("a file that fits in part was not refused");
     }
 
+    /// <summary>Every known model that the whole file fits, in words; the likeliest first.</summary>
+    /// <param name="file">Open.</param>
+    public static IReadOnlyList<string> TitlesOfFitting(AdapterFile file)
+    {
+        var titles = new List<string>();
+        foreach (var open in Known(BaseGuess.Of(file)))
+        {
+            using var found = new AdapterBase(open());
+            if (new AdapterFit(file, found.Names).IsWhole) titles.Add(found.Title);
+        }
+        return titles;
+    }
+
     /// <inheritdoc/>
     public void Dispose() => outline.Dispose();
 

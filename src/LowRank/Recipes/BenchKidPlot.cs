@@ -29,14 +29,16 @@ internal static class BenchKidPlot
         foreach (var (arm, index) in summary.Arms.Skip(1).Select((arm, index) => (arm, index)))
         {
             if (arm.Curves.FirstOrDefault(curve => curve.Measure == measure) is not { } curve) continue;
+            var points = curve.Points;
+            if (start is not null && points[0].Step > 0) points = [start, .. points];   // of arms of which nothing was drawn yet the base is what they begin with
             var colour = Hues[index % Hues.Length];
-            var offset = 0.004 * (index - (summary.Arms.Count - 2) / 2.0) * curve.Points[^1].Step;   // bars of arms stand beside each other
-            var line = plot.Add.Scatter(curve.Points.Select(point => point.Step + offset).ToArray(), curve.Points.Select(point => point.Mean).ToArray(), colour);
+            var offset = 0.004 * (index - (summary.Arms.Count - 2) / 2.0) * points[^1].Step;   // bars of arms stand beside each other
+            var line = plot.Add.Scatter(points.Select(point => point.Step + offset).ToArray(), points.Select(point => point.Mean).ToArray(), colour);
             (line.LegendText, line.LineWidth, line.MarkerSize) = (arm.Arm, 2, 7);
-            foreach (var point in curve.Points.Where(point => point.High > point.Low)) plot.Add.Line(point.Step + offset, point.Low, point.Step + offset, point.High).Color = colour.WithAlpha(0.6);
+            foreach (var point in points.Where(point => point.High > point.Low)) plot.Add.Line(point.Step + offset, point.Low, point.Step + offset, point.High).Color = colour.WithAlpha(0.6);
         }
         plot.Title(measure);
         plot.XLabel("step");
-        plot.ShowLegend(Alignment.UpperRight);
+        plot.ShowLegend(Edge.Right);
     }
 }

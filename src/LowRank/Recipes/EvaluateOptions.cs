@@ -117,6 +117,7 @@ public sealed record EvaluateOptions
         Embeddings = Embeddings,
         Prompt = prompt,
         NegativePrompt = NegativePrompt,
+        PromptWeights = PromptWeights.None,   // captions are no prompts: a bracket in one is a bracket
         Sampler = Sampler,
         Steps = Steps,
         Guidance = Guidance,

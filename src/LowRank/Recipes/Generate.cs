@@ -5,6 +5,7 @@ using LowRank.Diffusion.Samplers;
 using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Images;
+using LowRank.Text;
 using LowRank.Training;
 using static TorchSharp.torch;
 
@@ -60,9 +61,10 @@ public static class Generate
         var start = ReadStart(options, family);
         var size = SizeOf(options, family, start);
         using var adapters = new AttachedAdapters(options, family, Warn);
-        foreach (var prompt in new[] { options.Prompt, options.NegativePrompt })
+        foreach (var prompt in new[] { options.Prompt, options.NegativePrompt }.OfType<string>())
         {
-            if (prompt is not null && family.CutText(prompt) is { } cut) Warn($"the prompt is longer than the model's {family.PromptLength} tokens; cut away: {cut}");
+            if (options.PromptWeights == PromptWeights.None && family.CutText(prompt) is { } cut) Warn($"the prompt is longer than the model's {family.PromptLength} tokens; cut away: {cut}");
+            if (options.PromptWeights == PromptWeights.A1111 && WeightedPrompt.HasBreakInBrackets(prompt)) Warn("BREAK inside brackets is read as a word, as web UIs do; write it outside to begin another chunk");
         }
         using var scope = NewDisposeScope();
         (Tensor? pixelsOfImage, Tensor? mask) = start is null ? (null, null) : start.ToTensors();
@@ -98,6 +100,7 @@ public static class Generate
         using var latents = generator.Latents(new GenerationRequest
         {
             Prompts = [options.Prompt],
+            Weighted = options.PromptWeights == PromptWeights.A1111,
             NegativePrompts = options.NegativePrompt is { } negative ? [negative] : null,
             Height = start.Size.Height,
             Width = start.Size.Width,

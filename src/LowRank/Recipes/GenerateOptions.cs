@@ -1,5 +1,6 @@
 using System.Globalization;
 using LowRank.Diffusion.Samplers;
+using LowRank.Text;
 
 namespace LowRank.Recipes;
 
@@ -20,6 +21,9 @@ public sealed record GenerateOptions
 
     /// <summary>What they should not show. Unset: the family's empty prompt.</summary>
     public string? NegativePrompt { get; init; }
+
+    /// <summary>What brackets in prompts mean, and what becomes of prompts that are longer than the model's window.</summary>
+    public PromptWeights PromptWeights { get; init; } = PromptWeights.A1111;
 
     /// <summary>Way of walking back from noise.</summary>
     public string Sampler { get; init; } = "ddim";
@@ -86,9 +90,32 @@ public sealed record GenerateOptions
         Check(Width is null or > 0, $"width: {Width}; must be 1 or more pixels");
         Check(Height is null or > 0, $"height: {Height}; must be 1 or more pixels");
         foreach (var use in Adapters) Check(double.IsFinite(use.Strength), $"adapter: {use.File} has strength {use.Strength}; must be a number");
+        problems.AddRange(PromptProblems());
         if (SamplerCatalog.ProblemOf(Sampler) is { } problem) problems.Add($"sampler: {problem}");
         return problems;
     }
+
+    private IEnumerable<string> PromptProblems()
+    {
+        if (PromptWeights == PromptWeights.None) yield break;
+        foreach (var (name, text) in new[] { ("prompt", Prompt), ("negative-prompt", NegativePrompt) })
+        {
+            if (text is not null && WeightedPrompt.Unsupported(text) is { } problem) yield return $"{name}: {problem}";
+        }
+    }
+}
+
+/// <summary>How prompts are read.</summary>
+public enum PromptWeights
+{
+    /// <summary>
+    /// As AUTOMATIC1111's web UI does, and what is made for it expects: <c>(word)</c> counts 1.1 times, <c>(word:1.3)</c> 1.3 times, <c>[word]</c> 1/1.1 times,
+    /// <c>BREAK</c> begins another chunk; long prompts are read in chunks. A backslash before a bracket makes it text.
+    /// </summary>
+    A1111,
+
+    /// <summary>As they stand, brackets included, and cut where the model's window ends, as diffusers does.</summary>
+    None,
 }
 
 /// <summary>A file with a learned token, and what to call it.</summary>

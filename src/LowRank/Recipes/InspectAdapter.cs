@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using LowRank.Adapters;
+using LowRank.Adapters.Formats;
 using LowRank.Foundation;
 
 namespace LowRank.Recipes;
@@ -17,6 +18,7 @@ public static class InspectAdapter
         using var file = AdapterFile.Open(path);
         var usable = file.Modules.Where(module => module.IsUsable).ToList();
         var places = file.Modules.Where(module => module.Kind is not null || module.Algorithm is not null).Select(module => (Module: module, Place: ModulePlace.Of(module))).ToList();
+        var ranked = usable.Where(module => module.Kind!.Kind is not null || module.Kind.HasRank(module)).ToList();
         var norms = usable.ToDictionary(module => module, module => module.DeltaNorm());
         var guess = BaseGuess.Of(file);
         return new AdapterReport
@@ -29,9 +31,9 @@ public static class InspectAdapter
             Kinds = Kinds(file),
             Modules = places.GroupBy(item => item.Place.Component).OrderByDescending(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count()),
             Targets = places.GroupBy(item => item.Place.Layer).OrderByDescending(group => group.Count()).ThenBy(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count()),
-            Ranks = usable.Select(module => module.Rank).Distinct().Order().ToList(),
-            Alphas = usable.Select(module => module.EffectiveAlpha).Distinct().Order().ToList(),
-            Scales = usable.Select(module => module.Scale).Distinct().Order().ToList(),
+            Ranks = ranked.Select(module => module.Rank).Distinct().Order().ToList(),
+            Alphas = ranked.Select(module => module.EffectiveAlpha).Distinct().Order().ToList(),
+            Scales = ranked.Select(module => module.Scale).Distinct().Order().ToList(),
             Base = guess?.Name,
             BaseEvidence = guess?.Because,
             Norms = places.Where(item => norms.ContainsKey(item.Module))
@@ -41,7 +43,7 @@ public static class InspectAdapter
             Embeddings = file.Embeddings.Select(item => $"{item.Name} {Shapes.Show(item.Shape)}").ToList(),
             Metadata = file.Metadata.OrderBy(item => item.Key, StringComparer.Ordinal).ToDictionary(),
             Trouble = Trouble(file, usable, norms).ToList(),
-            LoadsIn = usable.Count == places.Count && usable.Count > 0 && usable.TrueForAll(module => module.Kind!.Kind == AdapterKind.Lora) ? LoadsIn(file) : new Dictionary<string, string>(),
+            LoadsIn = usable.Count == places.Count && usable.Count > 0 && usable.TrueForAll(module => module.Kind!.Kind == AdapterKind.Lora) ? Readers.Of(file) : new Dictionary<string, string>(),
         };
     }
 
@@ -61,30 +63,12 @@ public static class InspectAdapter
         foreach (var module in usable.Where(module => !double.IsFinite(norms[module]))) yield return $"{module.Name}: not finite: {module.NotFinite() ?? "the product overflows"}";
         var dead = usable.Where(module => norms[module] == 0).Select(module => module.Name).ToList();
         if (dead.Count > 0) yield return string.Create(CultureInfo.InvariantCulture, $"{dead.Count} of {usable.Count} modules change nothing (a factor is zero): {AdapterFile.Some(dead)}");
-        var flat = usable.Where(module => module.Convention is AdapterConvention.Kohya or AdapterConvention.Lycoris).ToList();
+        var flat = usable.Where(module => module.Kind!.HasRank(module) && module.Convention is AdapterConvention.Kohya or AdapterConvention.Lycoris).ToList();
         var without = flat.Count(module => module.Alpha is null);
         if (without > 0) yield return string.Create(CultureInfo.InvariantCulture, $"{without} of {flat.Count} modules have no alpha: their scale is 1");
         if (flat.Select(module => (module.Rank, module.EffectiveAlpha)).Distinct().Count() > 1) yield return "ranks or alphas differ by module: diffusers scales some modules of such a file wrongly";
         var generations = file.Conventions.Intersect([AdapterConvention.Peft, AdapterConvention.Diffusers, AdapterConvention.AttentionProcessors]).ToList();
         if (generations.Contains(AdapterConvention.Peft) && generations.Count > 1) yield return "generations of keys are mixed: diffusers looks at the first key only and drops the others in silence";
-    }
-
-    /// <summary>What each convention loads in (docs/adapter-formats.md): a file loads where all its conventions do.</summary>
-    private static Dictionary<string, string> LoadsIn(AdapterFile file)
-    {
-        var conventions = file.Conventions;
-        var bare = file.Modules.Any(module => module.Convention == AdapterConvention.AttentionProcessors && !module.Lookup.StartsWith("unet.", StringComparison.Ordinal) && !module.Lookup.StartsWith("text_encoder", StringComparison.Ordinal));
-        var mixed = conventions.Contains(AdapterConvention.Peft) && conventions.Count > 1;
-        return new()
-        {
-            ["A1111"] = Answer(AdapterConvention.Kohya),
-            ["ComfyUI"] = Answer(AdapterConvention.Kohya, AdapterConvention.Lycoris, AdapterConvention.AttentionProcessors),
-            ["diffusers"] = mixed ? "in part" : bare ? "no" : Answer(AdapterConvention.Kohya, AdapterConvention.Peft, AdapterConvention.Diffusers, AdapterConvention.AttentionProcessors),
-            ["kohya"] = Answer(AdapterConvention.Kohya, AdapterConvention.Lycoris),
-            ["PEFT"] = conventions is [AdapterConvention.Peft] && file.Modules.All(module => module.Name.StartsWith("base_model.model.", StringComparison.Ordinal)) ? "yes" : "no",
-        };
-
-        string Answer(params AdapterConvention[] readable) => conventions.All(readable.Contains) ? "yes" : "no";
     }
 
     private static string Hash(string path)

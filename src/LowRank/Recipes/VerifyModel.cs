@@ -12,8 +12,6 @@ namespace LowRank.Recipes;
 /// </summary>
 public static class VerifyModel
 {
-    private const int TrialSide = 16;
-
     /// <summary>Looks at everything; what is wrong is in the report. Reads all weights, and holds the model in memory in float32 for the trial.</summary>
     /// <param name="model">A folder in the diffusers layout, or <c>icons-64</c>, the embedded base.</param>
     /// <exception cref="CheckpointException">There is no such folder, or no index in it.</exception>
@@ -47,20 +45,15 @@ public static class VerifyModel
     {
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
-        using var generator = new Generator(1);
-        var side = Math.Min(TrialSide, family.DefaultSize / family.LatentFactor);
-        var size = side * family.LatentFactor;
-        var input = randn([1, family.DenoiserChannels, side, side], ScalarType.Float32, generator: generator);
-        var prompt = family.WithSizes(family.EncodePrompts(["a red heart"]), [new SizeCondition(size, size, 0, 0, size, size)]);
-        var timestep = family.Schedule.AlphasCumprod.Length / 2;
-        var output = family.Predict(input, tensor([(float)timestep]), prompt).to(ScalarType.Float32);
-        var bar = family.Schedule.AlphasCumprod[timestep];
-        var sample = Predictions.ToSample(family.PredictionType, input.narrow(1, 0, family.LatentChannels), output, Math.Sqrt(bar), Math.Sqrt(1 - bar));
+        using var trial = new Trial(family);
+        var output = trial.Predict();
+        var bar = family.Schedule.AlphasCumprod[trial.Timestep];
+        var sample = Predictions.ToSample(family.PredictionType, trial.Noise.narrow(1, 0, family.LatentChannels), output, Math.Sqrt(bar), Math.Sqrt(1 - bar));
         var pixels = family.DecodeLatents(sample);
         var (predicted, drawn) = (IsFinite(output), IsFinite(pixels));
         if (!predicted) trouble.Add("the denoiser predicts numbers that are not finite from noise; the weights are too large, or belong to another configuration");
         else if (!drawn) trouble.Add("the autoencoder decodes the prediction to numbers that are not finite; the weights are too large, or belong to another configuration");
-        return predicted && drawn ? Invariant($"one step at {size} px and its picture are finite: pixels from {pixels.min().item<float>():F2} to {pixels.max().item<float>():F2}") : null;
+        return predicted && drawn ? Invariant($"one step at {trial.Side * family.LatentFactor} px and its picture are finite: pixels from {pixels.min().item<float>():F2} to {pixels.max().item<float>():F2}") : null;
     }
 
     private static bool IsFinite(Tensor values) => values.isfinite().all().item<bool>();

@@ -146,7 +146,8 @@ internal sealed class ClipTokenizer
     /// <summary>The same tokenizer with another padding token, which every text is searched for.</summary>
     public ClipTokenizer WithPadding(string token) => new(vocabulary, special with { Padding = token }, added, Source);
 
-    private int VectorsOf(int id) => added.FirstOrDefault(token => token.Id == id)?.Vectors ?? 1;
+    /// <summary>How many ids a token stands for whose first id this is.</summary>
+    internal int VectorsOf(int id) => added.FirstOrDefault(token => token.Id == id)?.Vectors ?? 1;
 
     /// <summary>NFC, one space for a run of white space, lower case.</summary>
     private static string Normalise(string text)

@@ -1,6 +1,7 @@
 using LowRank.Adapters;
 using LowRank.Foundation;
 using LowRank.Testing;
+using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -58,16 +59,16 @@ public sealed class AdapterKindsTests : IDisposable
         return set;
     }
 
-    /// <summary>The net in float64 with every layer's change added to its weight, times the strength.</summary>
+    /// <summary>The net in float64 with every layer's change at the strength added to its weight.</summary>
     private static Sequential Merged(AdapterSet set, double strength)
     {
         var merged = TinyNet.Make(ScalarType.Float64);
         using var quiet = no_grad();
         foreach (var layer in set.Layers)
         {
-            using var delta = layer.Delta();
+            using var delta = layer.DeltaOn(LayerShape.WeightOf(layer.Module), strength);
             Assert.Equal(LayerShape.WeightOf(layer.Module).shape, delta.shape);
-            merged.get_parameter(layer.Path + ".weight")!.AddInPlace(delta.to(ScalarType.Float64).MultiplyInPlace(strength));
+            merged.get_parameter(layer.Path + ".weight")!.AddInPlace(delta.to(ScalarType.Float64));
         }
         return merged;
     }
@@ -114,6 +115,32 @@ public sealed class AdapterKindsTests : IDisposable
             TensorAssert.Close(expected, actual, tolerance, tolerance, $"strength {strength}");
             Assert.True((actual - before).abs().max().to(ScalarType.Float32).item<float>() > 0.1, "the adapter under test changes nothing");
         }
+    }
+
+    /// <summary>On the weight that it is given, not on that of its module: merging works on files, and their modules are outlines.</summary>
+    [Theory, MemberData(nameof(Names))]
+    public void The_change_at_strength_zero_is_zero_and_the_module_of_a_file_makes_the_same_change_on_an_outline(string name)
+    {
+        using var scope = NewDisposeScope();
+        using var net = TinyNet.Make();
+        using var set = MakeTrained(net, name);
+        var path = folder.Path("kind.safetensors");
+        AdapterWriter.Write(path, set, new() { Type = StoredType.F32 });
+        using var file = AdapterFile.Open(path);
+        using var outline = TinyNet.Make();
+        outline.to(META);
+        var fit = new AdapterFit(file, new ModuleNames(TinyNet.Components(outline)));
+        foreach (var (layer, (module, place)) in set.Layers.Zip(fit.Matched))
+        {
+            var weight = LayerShape.WeightOf(layer.Module);
+            TensorAssert.Equal(zeros_like(weight), layer.DeltaOn(weight, 0));
+            TensorAssert.Close(layer.DeltaOn(weight, -0.6), module.LayerOn(place).DeltaOn(weight, -0.6), 1e-5, 1e-6, layer.Path);
+        }
+        LeakGuard.AssertNothingLeft(() =>
+        {
+            using var inner = NewDisposeScope();
+            foreach (var (module, place) in fit.Matched) module.LayerOn(place).DeltaOn(LayerShape.WeightOf(set.Layers[0].Module).new_zeros(place.Shape.Weight), 0.5);
+        });
     }
 
     [Theory, MemberData(nameof(Names))]

@@ -23,6 +23,23 @@ internal static class TinyNet
         return net.to(type);
     }
 
+    /// <summary>The same with a norm after the first convolution and one before the linear layers.</summary>
+    public static Sequential WithNorms(ScalarType type = ScalarType.Float32)
+    {
+        var net = Sequential(
+            ("wide", Conv2d(4, 6, 3, stride: 2, padding: 1)),
+            ("group", GroupNorm(3, 6)),
+            ("narrow", Conv2d(6, 8, 1, bias: false)),
+            ("act", SiLU()),
+            ("rows", new ToRows()),
+            ("layer", LayerNorm(8)),
+            ("first", Linear(8, 7)),
+            ("last", Linear(7, 5, hasBias: false)));
+        LowRank.Testing.Formula.Fill(net, 5);
+        foreach (var parameter in net.parameters()) parameter.requires_grad = false;
+        return net.to(type);
+    }
+
     public static Dictionary<string, nn.Module> Components(nn.Module net) => new() { ["net"] = net };
 
     /// <summary>(B, C, H, W) to (B·H·W, C).</summary>

@@ -22,9 +22,9 @@ internal sealed class AdapterModels : Dictionary<string, nn.Module>, IDisposable
     public static AdapterModels Published(string family)
     {
         var models = new AdapterModels();
-        foreach (var path in Directory.GetFiles(Path.Combine(GoldenCase.FixturesFolder, "models", "manifests"), family + ".*.json").Order(StringComparer.Ordinal))
+        foreach (var path in PackedFixture.In(Path.Combine(GoldenCase.FixturesFolder, "models", "manifests"), family + ".*.json"))
         {
-            using var manifest = JsonDocument.Parse(File.ReadAllBytes(path));
+            using var manifest = JsonDocument.Parse(PackedFixture.ReadAllBytes(path));
             var component = Path.GetFileNameWithoutExtension(path)[(family.Length + 1)..];
             if (component != "vae") models.Add(component, manifest.RootElement.GetProperty("config"));
         }

@@ -31,7 +31,7 @@ public class ManifestTests
     };
 
     public static IEnumerable<TheoryDataRow<string>> Manifests() =>
-        from path in Directory.GetFiles(Folder, "*.json").Order(StringComparer.Ordinal)
+        from path in PackedFixture.In(Folder, "*.json")
         where Open(path).TryGetProperty("class", out _)
         select new TheoryDataRow<string>(Path.GetFileNameWithoutExtension(path));
 
@@ -94,7 +94,7 @@ public class ManifestTests
 
     private static JsonElement Open(string path)
     {
-        using var document = JsonDocument.Parse(File.ReadAllBytes(path));
+        using var document = JsonDocument.Parse(PackedFixture.ReadAllBytes(path));
         return document.RootElement.Clone();
     }
 }

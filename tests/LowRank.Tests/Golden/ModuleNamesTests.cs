@@ -74,6 +74,25 @@ public class ModuleNamesTests
         }
     }
 
+    /// <summary>Lists of block strengths are as long as people know them, and reach the modules that sd-scripts gives them to.</summary>
+    [Theory, MemberData(nameof(Cases))]
+    public void Block_strengths_reach_the_modules_of_their_block(string id)
+    {
+        using var golden = GoldenCase.Open(id);
+        var rows = golden.Json.GetProperty("rows").EnumerateArray().Select(Row.Of).ToList();
+        using var models = AdapterModels.Published(golden.Json.GetProperty("family").GetString()!);
+        var names = new ModuleNames(models);
+        var (blocks, xl) = (names.Blocks, models.ContainsKey("text_encoder_2"));
+        Assert.Equal(xl ? 20 : 26, blocks.Names.Count);
+        Assert.Equal(xl
+            ? ["BASE", "IN04", "IN05", "IN07", "IN08", "MID", "OUT00", "OUT01", "OUT02", "OUT03", "OUT04", "OUT05"]
+            : ["BASE", "IN01", "IN02", "IN04", "IN05", "IN07", "IN08", "MID", "OUT03", "OUT04", "OUT05", "OUT06", "OUT07", "OUT08", "OUT09", "OUT10", "OUT11"], blocks.WithAttention);
+        string[] everywhere = ["BASE", .. Enumerable.Range(0, 12).Select(number => $"IN{number:D2}"), "MID", .. Enumerable.Range(0, 12).Select(number => $"OUT{number:D2}")];
+        foreach (var row in rows) Assert.Equal((row.Name, everywhere[row.Block]), (row.Name, blocks.Names[blocks.PlaceOf(row.Component, row.Path)]));
+        var expanded = blocks.Expand([.. Enumerable.Range(0, blocks.WithAttention.Count).Select(place => (double)place + 2)]);
+        foreach (var (name, strength) in blocks.Names.Zip(expanded)) Assert.Equal(blocks.WithAttention.Contains(name) ? blocks.WithAttention.ToList().IndexOf(name) + 2 : 1, strength);
+    }
+
     /// <summary>Block weights count the original blocks: 0 all else, 1 to 12 the inputs, 13 the middle, 14 on the outputs.</summary>
     [Theory, MemberData(nameof(Cases))]
     public void Blocks_are_numbered_as_in_the_original_model(string id)

@@ -144,7 +144,7 @@ public class SameDeltaTests
     {
         var folder = id[..(id.IndexOf('/') + 1)];
         if (!entry.TryGetProperty("reads_to", out var target)) return id;
-        return File.Exists(Path.Combine(GoldenCase.FixturesFolder, folder, target.GetString() + ".json")) ? folder + target.GetString() : null;
+        return PackedFixture.Exists(Path.Combine(GoldenCase.FixturesFolder, folder, target.GetString() + ".json")) ? folder + target.GetString() : null;
     }
 
     /// <summary>The real model has every module of the case, with its shape and sd-scripts' name for it.</summary>

@@ -71,7 +71,7 @@ internal sealed class TrajectoryRun : IDisposable
     private IEnumerable<(string Name, Tensor Tensor)> NamedOf(AdapterSet adapter) => adapter.Layers.SelectMany(layer => layer.Factors.Select(item => ($"{layer.Component}.{layer.Path}.{NameOf(layer.Kind, item.Key)}", item.Value)));
 
     /// <summary>A factor as the library that made the case calls it.</summary>
-    private string NameOf(AdapterKind kind, string factor) => (kind, factor) switch
+    private string NameOf(AdapterKind? kind, string factor) => (kind, factor) switch
     {
         (AdapterKind.Loha, _) => "hada_" + factor,
         (AdapterKind.Lokr, _) => "lokr_" + factor,

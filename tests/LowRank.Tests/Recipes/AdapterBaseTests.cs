@@ -7,7 +7,7 @@ using static TorchSharp.torch;
 
 namespace LowRank.Tests.Recipes;
 
-public class AdapterBaseTests : IDisposable
+public sealed class AdapterBaseTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
 

@@ -20,22 +20,22 @@ public class InspectAdapterTests
         modules   24 in unet, 6 in text_encoder
         targets   conv2 8, ff.net.2 4, proj_in 4, to_k 4, to_q 4, fc1 2, out_proj 2, v_proj 2
         ‖ΔW‖      unet down.0 2.3 ▃   unet down.1 2.7 ▃   unet mid 7.68 █   unet up.0 7.25 █   unet up.1 3.15 ▄   text_encoder 2 ▃
-        loads in  A1111 yes   ComfyUI yes   diffusers yes   kohya yes   PEFT no
+        loads in  A1111 yes   Forge yes   ComfyUI yes   diffusers yes   sd.cpp yes   kohya yes   PEFT no
         trouble   8 of 30 modules have no alpha: their scale is 1
                   ranks or alphas differ by module: diffusers scales some modules of such a file wrongly
         """, Inspect("sd1_kohya_mixed.safetensors").ToString());
 
     [Theory]
-    [InlineData("sd1_kohya_fp16.safetensors", "kohya", "A1111 yes, ComfyUI yes, diffusers yes, kohya yes, PEFT no")]
-    [InlineData("sd1_lycoris.safetensors", "LyCORIS", "A1111 no, ComfyUI yes, diffusers no, kohya yes, PEFT no")]
-    [InlineData("sd1_diffusers_peft_folded.safetensors", "PEFT", "A1111 no, ComfyUI no, diffusers yes, kohya no, PEFT no")]
-    [InlineData("sd1_diffusers_mixed.safetensors", "PEFT+diffusers 2023", "A1111 no, ComfyUI no, diffusers in part, kohya no, PEFT no")]
-    [InlineData("sd1_diffusers_2023.safetensors", "attention-processor+diffusers 2023", "A1111 no, ComfyUI no, diffusers yes, kohya no, PEFT no")]
-    [InlineData("sd1_attn_procs_prefixed.safetensors", "attention-processor", "A1111 no, ComfyUI yes, diffusers yes, kohya no, PEFT no")]
-    [InlineData("sd1_attn_procs_bare.bin", "attention-processor", "A1111 no, ComfyUI yes, diffusers no, kohya no, PEFT no")]
-    [InlineData("sd1_peft_unet", "PEFT", "A1111 no, ComfyUI no, diffusers yes, kohya no, PEFT yes")]
-    [InlineData("sd1_ancestor_A.safetensors", "2022 package", "A1111 no, ComfyUI no, diffusers no, kohya no, PEFT no")]
-    [InlineData("sd1_ancestor_A.pt", "2022 package", "A1111 no, ComfyUI no, diffusers no, kohya no, PEFT no")]
+    [InlineData("sd1_kohya_fp16.safetensors", "kohya", "A1111 yes, Forge yes, ComfyUI yes, diffusers yes, sd.cpp yes, kohya yes, PEFT no")]
+    [InlineData("sd1_lycoris.safetensors", "LyCORIS", "A1111 no, Forge unknown, ComfyUI yes, diffusers no, sd.cpp unknown, kohya yes, PEFT no")]
+    [InlineData("sd1_diffusers_peft_folded.safetensors", "PEFT", "A1111 no, Forge yes, ComfyUI no, diffusers yes, sd.cpp yes, kohya no, PEFT no")]
+    [InlineData("sd1_diffusers_mixed.safetensors", "PEFT+diffusers 2023", "A1111 no, Forge no, ComfyUI no, diffusers in part, sd.cpp yes, kohya no, PEFT no")]
+    [InlineData("sd1_diffusers_2023.safetensors", "attention-processor+diffusers 2023", "A1111 no, Forge no, ComfyUI no, diffusers yes, sd.cpp yes, kohya no, PEFT no")]
+    [InlineData("sd1_attn_procs_prefixed.safetensors", "attention-processor", "A1111 no, Forge yes, ComfyUI yes, diffusers yes, sd.cpp yes, kohya no, PEFT no")]
+    [InlineData("sd1_attn_procs_bare.bin", "attention-processor", "A1111 no, Forge unknown, ComfyUI yes, diffusers no, sd.cpp unknown, kohya no, PEFT no")]
+    [InlineData("sd1_peft_unet", "PEFT", "A1111 no, Forge unknown, ComfyUI no, diffusers no, sd.cpp unknown, kohya no, PEFT yes")]
+    [InlineData("sd1_ancestor_A.safetensors", "2022 package", "A1111 no, Forge no, ComfyUI no, diffusers no, sd.cpp no, kohya no, PEFT no")]
+    [InlineData("sd1_ancestor_A.pt", "2022 package", "A1111 no, Forge no, ComfyUI no, diffusers no, sd.cpp no, kohya no, PEFT no")]
     public void Formats_are_told_apart_and_say_where_they_load(string name, string formats, string tools)
     {
         var report = Inspect(name);

@@ -12,6 +12,7 @@ internal sealed partial class OriginalUnetNames
     private static readonly Dictionary<string, string> Outside = new()
     {
         ["conv_in"] = "input_blocks.0.0",
+        ["conv_norm_out"] = "out.0",
         ["conv_out"] = "out.2",
         ["time_embedding.linear_1"] = "time_embed.0",
         ["time_embedding.linear_2"] = "time_embed.2",
@@ -21,7 +22,9 @@ internal sealed partial class OriginalUnetNames
 
     private static readonly Dictionary<string, string> InResnet = new()
     {
+        ["norm1"] = "in_layers.0",
         ["conv1"] = "in_layers.2",
+        ["norm2"] = "out_layers.0",
         ["conv2"] = "out_layers.3",
         ["time_emb_proj"] = "emb_layers.1",
         ["conv_shortcut"] = "skip_connection",

@@ -28,7 +28,7 @@ internal sealed class PeftScaling
         UsesDora = Flag("use_dora");
         alphas = Patterns("alpha_pattern");
         ranks = Patterns("rank_pattern");
-        foreach (var flag in new[] { "fan_in_fan_out", "lora_bias" }.Where(Flag)) Refusals.Add($"{flag} is set, which this version does not read");
+        if (Flag("fan_in_fan_out")) Refusals.Add("fan_in_fan_out is set, which this version does not read");
         if (config.TryGetValue("peft_type", out var type) && type.ValueKind == JsonValueKind.String && type.GetString() is not ("LORA" or "LOHA" or "LOKR")) Refusals.Add($"peft_type is {type.GetString()}; LORA, LOHA and LOKR are read");
 
         double? Number(string key) => config.TryGetValue(key, out var value) && value.ValueKind == JsonValueKind.Number ? value.GetDouble() : null;
@@ -45,10 +45,14 @@ internal sealed class PeftScaling
     public List<string> Refusals { get; } = [];
 
     /// <summary>The config beside a PEFT file; null where there is none.</summary>
-    public static PeftScaling? Beside(string file)
+    public static PeftScaling? Beside(string file) =>
+        TextBeside(file) is { } text ? new PeftScaling(Read(text, Path.Combine(Path.GetDirectoryName(Path.GetFullPath(file))!, ConfigFile))) : null;
+
+    /// <summary>The text of the config beside a PEFT file; null where there is none.</summary>
+    public static string? TextBeside(string file)
     {
         var path = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(file))!, ConfigFile);
-        return Path.GetFileName(file).StartsWith("adapter_model", StringComparison.Ordinal) && File.Exists(path) ? new PeftScaling(Read(File.ReadAllText(path), path)) : null;
+        return Path.GetFileName(file).StartsWith("adapter_model", StringComparison.Ordinal) && File.Exists(path) ? File.ReadAllText(path) : null;
     }
 
     /// <summary>By component, what the metadata of a diffusers file says; empty where it says nothing.</summary>

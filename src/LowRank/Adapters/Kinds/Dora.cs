@@ -31,12 +31,13 @@ internal sealed class DoraLayer : LoraLayer
     public Tensor Magnitude { get; }
 
     /// <summary>‖V‖ of every output now, as <see cref="Magnitude"/>.</summary>
-    public Tensor Lengths() => LengthsOf(ScalarType.Float32).view(Magnitude.shape);
+    public Tensor Lengths() => LengthsOf(OwnWeight(ScalarType.Float32)).view(Magnitude.shape);
 
-    private protected override Tensor WeightDelta()
+    /// <summary>The blend: strength 1 is the DoRA's weight, 0 the base's, and all between lies on the line.</summary>
+    private protected override Tensor WeightDelta(Tensor weight, double strength)
     {
-        var weight = LayerShape.WeightOf(Module).detach().to(ScalarType.Float32);
-        return Direction(weight).mul_(Ratio(ScalarType.Float32).view(Magnitude.shape)).sub_(weight);
+        weight = weight.to(ScalarType.Float32);
+        return Direction(weight).mul_(Ratio(weight).view(Magnitude.shape)).sub_(weight).MultiplyInPlace(strength);
     }
 
     /// <summary>
@@ -45,10 +46,10 @@ internal sealed class DoraLayer : LoraLayer
     /// </summary>
     private protected override Tensor Branch(Tensor x, Tensor y, double strength, LayerDropout? dropout)
     {
-        var ratio = Ratio(x.dtype);
+        var weight = OwnWeight(x.dtype);
+        var ratio = Ratio(weight);
         if (byInput)
         {
-            var weight = LayerShape.WeightOf(Module).detach().to(x.dtype);
             return Apply(x, Direction(weight).mul(ratio.view(Magnitude.shape)).sub(weight).Times(strength));
         }
         long[] channels = Shape.IsConvolution ? [1, -1, 1, 1] : [-1];
@@ -66,21 +67,23 @@ internal sealed class DoraLayer : LoraLayer
     /// <summary>V, of the shape of W.</summary>
     private Tensor Direction(Tensor weight) => weight.Plus(Up.to(weight.dtype).flatten(1).mm(Down.to(weight.dtype).flatten(1)).view(Shape.Weight), (float)Scale);
 
-    /// <summary>q = m / ‖V‖, one for each output (or input).</summary>
-    private Tensor Ratio(ScalarType type) => Magnitude.to(type).flatten().div(rule == DoraRule.Lycoris ? LengthsOf(type).Plus(Epsilon) : Constant(type));
+    private Tensor OwnWeight(ScalarType type) => LayerShape.WeightOf(Module).detach().to(type);
 
-    private Tensor Constant(ScalarType type)
+    /// <summary>q = m / ‖V‖, one for each output (or input), in the weight's type.</summary>
+    private Tensor Ratio(Tensor weight) => Magnitude.to(weight.dtype).flatten().div(rule == DoraRule.Lycoris ? LengthsOf(weight).Plus(Epsilon) : Constant(weight));
+
+    private Tensor Constant(Tensor weight)
     {
         using var quiet = no_grad();
-        return LengthsOf(type);
+        return LengthsOf(weight);
     }
 
     /// <summary>
     /// ‖V‖² = ‖W‖² + 2·scale·⟨W, BA⟩ + scale²·‖BA‖² row by row, from W·Aᵀ and A·Aᵀ: V itself is not formed, and not kept for the backward pass.
     /// </summary>
-    private Tensor LengthsOf(ScalarType type)
+    private Tensor LengthsOf(Tensor weight)
     {
-        var weight = LayerShape.WeightOf(Module).detach().to(type);
+        var type = weight.dtype;
         if (byInput) return Direction(weight).transpose(0, 1).flatten(1).norm(1).AtLeast(Shortest);
         var (w, a, b) = (weight.flatten(1), Down.to(type).flatten(1), Up.to(type).flatten(1));
         var mixed = b.mul(w.mm(a.t())).sum(1).Times(2 * Scale);
@@ -92,7 +95,7 @@ internal sealed class DoraLayer : LoraLayer
 /// <summary>DoRA by one of its two rules; files of PEFT and of LyCORIS.</summary>
 internal sealed class DoraKind(DoraRule rule) : LayerKind
 {
-    public override AdapterKind Kind => AdapterKind.Dora;
+    public override AdapterKind? Kind => AdapterKind.Dora;
 
     public override string Name => "DoRA";
 
@@ -115,7 +118,7 @@ internal sealed class DoraKind(DoraRule rule) : LayerKind
     public override Tensor Norm(IReadOnlyDictionary<string, Tensor> factors, double scale) =>
         NormOfProduct(factors["down"].flatten(1), factors["up"].flatten(1)).MultiplyInPlace(Math.Abs(scale));
 
-    public override bool Owns(IReadOnlyCollection<string> parameters) => parameters.Contains(Lengths);
+    public override bool Owns(FileModule module) => module[Lengths] is not null;
 
     public override bool Knows(string parameter) => parameter is AdapterKey.Down or AdapterKey.Up or AdapterKey.Alpha or LoraKind.Mid || parameter == Lengths;
 

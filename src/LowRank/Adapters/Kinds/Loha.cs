@@ -7,7 +7,7 @@ namespace LowRank.Adapters.Kinds;
 /// <summary>LoHa of one layer (arXiv:2108.06098, proposition 1): ΔW = scale · (w1_a · w1_b) ∘ (w2_a · w2_b), element by element.</summary>
 internal sealed class LohaLayer(AdapterTarget target, IReadOnlyDictionary<string, Tensor> factors) : AdapterLayer(target, factors)
 {
-    private protected override Tensor WeightDelta() => LohaKind.Weight(Factors, ScalarType.Float32).MultiplyInPlace(Scale);
+    private protected override Tensor WeightDelta(Tensor weight, double strength) => LohaKind.Weight(Factors, ScalarType.Float32).MultiplyInPlace(Scale * strength);
 
     private protected override Tensor Branch(Tensor x, Tensor y, double strength, LayerDropout? dropout) =>
         Apply(x, LohaKind.Weight(Factors, x.dtype).Times(Scale * strength));
@@ -18,7 +18,7 @@ internal sealed class LohaKind : LayerKind
 {
     private static readonly string[] Parts = ["w1_a", "w1_b", "w2_a", "w2_b"];
 
-    public override AdapterKind Kind => AdapterKind.Loha;
+    public override AdapterKind? Kind => AdapterKind.Loha;
 
     public override string Name => "LoHa";
 
@@ -45,7 +45,7 @@ internal sealed class LohaKind : LayerKind
 
     public override Tensor Norm(IReadOnlyDictionary<string, Tensor> factors, double scale) => Weight(factors, ScalarType.Float64).norm().MultiplyInPlace(Math.Abs(scale));
 
-    public override bool Owns(IReadOnlyCollection<string> parameters) => parameters.Any(parameter => parameter.StartsWith("hada_", StringComparison.Ordinal));
+    public override bool Owns(FileModule module) => module.Parameters.Any(parameter => parameter.StartsWith("hada_", StringComparison.Ordinal));
 
     public override bool Knows(string parameter) => parameter is "alpha" or "hada_t1" or "hada_t2" || Array.Exists(Parts, part => parameter == "hada_" + part);
 

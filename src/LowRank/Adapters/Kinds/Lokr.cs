@@ -13,11 +13,11 @@ internal sealed class LokrLayer(AdapterTarget target, IReadOnlyDictionary<string
 {
     internal override double Scale => LokrKind.IsWhole(Factors) ? 1 : base.Scale;
 
-    private protected override Tensor WeightDelta()
+    private protected override Tensor WeightDelta(Tensor weight, double strength)
     {
         var (w1, w2) = (LokrKind.Whole(Factors, "w1"), LokrKind.Whole(Factors, "w2"));   // (ol, im), (ok, ik·kh·kw)
         long inner = Shape.Inputs / w1.shape[1];
-        return kron(w1.view([.. w1.shape, .. Shape.Kernel.Select(_ => 1L)]), w2.view([w2.shape[0], inner, .. Shape.Kernel])).MultiplyInPlace(Scale);
+        return kron(w1.view([.. w1.shape, .. Shape.Kernel.Select(_ => 1L)]), w2.view([w2.shape[0], inner, .. Shape.Kernel])).MultiplyInPlace(Scale * strength);
     }
 
     /// <summary>w2 works on groups of the input, w1 mixes the groups: neither ΔW nor anything of its size is formed.</summary>
@@ -52,7 +52,7 @@ internal sealed class LokrKind : LayerKind
 {
     private static readonly string[] Parts = ["w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b"];
 
-    public override AdapterKind Kind => AdapterKind.Lokr;
+    public override AdapterKind? Kind => AdapterKind.Lokr;
 
     public override string Name => "LoKr";
 
@@ -87,7 +87,7 @@ internal sealed class LokrKind : LayerKind
         return Part("w1").mul_(Part("w2")).MultiplyInPlace(Math.Abs(scale));
     }
 
-    public override bool Owns(IReadOnlyCollection<string> parameters) => parameters.Any(parameter => parameter.StartsWith("lokr_", StringComparison.Ordinal));
+    public override bool Owns(FileModule module) => module.Parameters.Any(parameter => parameter.StartsWith("lokr_", StringComparison.Ordinal));
 
     public override bool Knows(string parameter) => parameter is "alpha" or "lokr_t2" || Array.Exists(Parts, part => parameter == "lokr_" + part);
 

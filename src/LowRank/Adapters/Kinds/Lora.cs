@@ -34,10 +34,10 @@ internal class LoraLayer(AdapterTarget target, IReadOnlyDictionary<string, Tenso
         ? (cat([Down, down]), cat([Up, up.neg()], 1), 2 * Alpha)
         : (Down, Up, Alpha);
 
-    private protected override Tensor WeightDelta()
+    private protected override Tensor WeightDelta(Tensor weight, double strength)
     {
         var (down, up, _) = OnBase();
-        return up.flatten(1).mm(down.flatten(1)).MultiplyInPlace(Scale);   // (out, in·kh·kw)
+        return up.flatten(1).mm(down.flatten(1)).MultiplyInPlace(Scale * strength);   // (out, in·kh·kw)
     }
 
     private protected override Tensor Branch(Tensor x, Tensor y, double strength, LayerDropout? dropout)
@@ -83,7 +83,7 @@ internal sealed class LoraKind : LayerKind
     /// <summary>The core between down and up of a convolution (LyCORIS <c>use_tucker</c>): down is then 1×1.</summary>
     public const string Mid = "lora_mid.weight";
 
-    public override AdapterKind Kind => AdapterKind.Lora;
+    public override AdapterKind? Kind => AdapterKind.Lora;
 
     public override string Name => "LoRA";
 
@@ -135,7 +135,7 @@ internal sealed class LoraKind : LayerKind
     public override Tensor Norm(IReadOnlyDictionary<string, Tensor> factors, double scale) =>
         NormOfProduct(factors["down"].flatten(1), factors["up"].flatten(1)).MultiplyInPlace(Math.Abs(scale));
 
-    public override bool Owns(IReadOnlyCollection<string> parameters) => parameters.Any(parameter => parameter is AdapterKey.Down or AdapterKey.Up or Mid);
+    public override bool Owns(FileModule module) => module.Parameters.Any(parameter => parameter is AdapterKey.Down or AdapterKey.Up or Mid);
 
     public override bool Knows(string parameter) => parameter is AdapterKey.Down or AdapterKey.Up or AdapterKey.Alpha or Mid;
 
