@@ -63,7 +63,7 @@ internal sealed class HubArguments
         }
     }
 
-    /// <summary>Notes as they come, and one live line on a terminal.</summary>
+    /// <summary>Notes as they come, beside the results, and one live line on a terminal.</summary>
     private sealed class Lines(Screen screen) : IProgress<HubProgress>
     {
         public void Report(HubProgress value)
@@ -71,7 +71,7 @@ internal sealed class HubArguments
             if (value.Note is { } note)
             {
                 screen.EndLive();
-                screen.Line(" " + note);
+                screen.Error.WriteLine(" " + note);
             }
             else if (screen.IsTerminal && value.All > 0)
             {
