@@ -81,7 +81,7 @@ internal static class Misuse
     {
         // a word that is left over may be the argument whose place an unknown option took
         var given = parsed.UnmatchedTokens.Any(word => !IsOption(word)) && OptionsAsArguments(parsed).Any();
-        foreach (var argument in command.Arguments.Where(argument => !given && argument.Arity.MinimumNumberOfValues > 0 && parsed.GetResult(argument)?.Tokens.Any(token => !IsOption(token.Value)) != true))
+        foreach (var argument in command.Arguments.Where(argument => !given && argument.Arity.MinimumNumberOfValues > 0 && (parsed.GetResult(argument)?.Tokens.Count(token => !IsOption(token.Value)) ?? 0) < argument.Arity.MinimumNumberOfValues))
         {
             yield return (argument.Name, "missing: " + argument.Description);
         }

@@ -146,6 +146,112 @@ public sealed class GenerateCommandTests : IDisposable
         Assert.Equal("warning: BREAK inside brackets is read as a word, as web UIs do; write it outside to begin another chunk\n", shell.Errors);
     }
 
+    [Fact]
+    public void An_adapter_in_the_prompt_is_the_adapter_of_the_option()
+    {
+        var folder = Directory.CreateDirectory(shell.Path("loras", "below")).FullName;
+        File.Copy(Shipped("icons-line"), Path.Combine(folder, "line.safetensors"));
+        byte[] Draw(string name, string prompt, params string[] extra)
+        {
+            Assert.Equal(0, shell.Lora(["generate", "--model", "icons-64", "--prompt", prompt, "--steps", "2", "--seed", "1", "--output", shell.Path(name), .. extra]));
+            Assert.Equal("", shell.Errors);
+            return Pixels(Single(shell.Path(name)));
+        }
+        string[] inFolder = ["--adapter-folder", shell.Path("loras")];
+        var (option, plain) = (Draw("a", "red heart", "--adapter", "icons-line=0.8"), Draw("b", "red heart"));
+        Assert.NotEqual(plain, option);
+        Assert.Equal(option, Draw("c", "red heart<lora:icons-line:0.8>"));
+        Assert.Equal(option, Draw("d", "<lora:line:0.8> red heart", inFolder));
+        Assert.Equal(option, Draw("e", "red heart <LORA:below/line:te=0.8:unet=0.8>", inFolder));
+        Assert.Equal(option, Draw("f", "red heart", ["--adapter", "line=0.8", .. inFolder]));
+        Assert.Equal(option, Draw("g", "red heart", ["--adapter", Path.Combine(folder, "line.safetensors") + "=0.8,blocks:1/1/1/1/1/1/1/1/1/1/1/1/1/1"]));
+        Assert.Equal(option, Draw("h", "red heart", "--adapter", "icons-line=0.4,unet:2,text_encoder:2"));
+        Assert.Equal(plain, Draw("i", "red heart <lora:icons-line:0>"));
+        Assert.Equal(plain, Draw("j", "red heart <lora:icons-line:1:0>"));   // it has no text encoder
+        var settings = LowRank.Images.PngText.Read(File.ReadAllBytes(Single(shell.Path("d"))))["parameters"];
+        Assert.StartsWith("<lora:line:0.8> red heart\n", settings, StringComparison.Ordinal);
+        Assert.Contains(", Adapters: \"line.safetensors: 0.8\", Lora hashes: \"line: ", settings, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Names_that_no_file_has_are_told_of()
+    {
+        Directory.CreateDirectory(shell.Path("loras"));
+        File.Copy(Shipped("icons-line"), shell.Path("loras", "line-art.safetensors"));
+        string Refused(string prompt, params string[] extra)
+        {
+            Assert.NotEqual(0, shell.Lora(["generate", "--model", "icons-64", "--prompt", prompt, "--output", shell.Path("o"), .. extra]));
+            Assert.False(Directory.Exists(shell.Path("o")));
+            return shell.Errors.Replace(shell.Path("loras"), "LORAS", StringComparison.Ordinal).Trim();
+        }
+        Assert.Equal("no adapter in LORAS is named line-rat (did you mean \"line-art\"?); it holds line-art", Refused("<lora:line-rat:1> heart", "--adapter-folder", shell.Path("loras")));
+        Assert.Equal("prompt: <lora:line-art> names an adapter, and no folder to look in is given; give --adapter-folder FOLDER, or one that comes with the program: icons-line, icons-pixel, icons-tango", Refused("heart <lora:line-art:1>"));
+        Assert.Equal("prompt: \"<lora:line-art:1\" names an adapter, but is no whole tag; write <lora:name:0.8>", Refused("heart <lora:line-art:1"));
+        Assert.Equal("prompt: embedding:tango names an embedding, and no folder to look in is given; give --embedding-folder FOLDER", Refused("heart, embedding:tango"));
+        Assert.Equal("no embedding in LORAS is named tango; it holds line-art", Refused("heart, embedding:tango", "--embedding-folder", shell.Path("loras")));
+        Assert.Equal("1 problem in the options\n\nadapter-folder  LORAS-2; no such folder", Refused("heart", "--adapter-folder", shell.Path("loras") + "-2"));
+    }
+
+    [Fact]
+    public void Embeddings_of_a_folder_are_called_by_name()
+    {
+        Directory.CreateDirectory(shell.Path("words"));
+        using (var rows = LowRank.Foundation.TensorArithmetic.Filled([2, 128], 0.3))
+        {
+            LowRank.Adapters.EmbeddingWriter.Write(shell.Path("words", "my-style.safetensors"), new("<of-the-file>", new Dictionary<string, TorchSharp.torch.Tensor> { ["text_encoder"] = rows }));
+        }
+        File.WriteAllText(shell.Path("words", "broken.safetensors"), "never read");
+        byte[] Draw(string name, string prompt, params string[] extra)
+        {
+            Assert.Equal(0, shell.Lora(["generate", "--model", "icons-64", "--prompt", prompt, "--steps", "2", "--seed", "1", "--output", shell.Path(name), .. extra]));
+            return Pixels(Single(shell.Path(name)));
+        }
+        string[] inFolder = ["--embedding-folder", shell.Path("words")];
+        var named = Draw("a", "red heart, (<x>:1.2)", "--embedding", shell.Path("words", "my-style.safetensors") + "=<x>");
+        Assert.Equal(named, Draw("b", "red heart, (my-style:1.2)", inFolder));
+        Assert.Equal(named, Draw("c", "red heart, (embedding:my-style:1.2)", inFolder));
+        Assert.Equal(named, Draw("d", "red heart, (embedding:My-Style.safetensors:1.2)", inFolder));
+        Assert.Equal(Draw("e", "red heart, my-styles"), Draw("f", "red heart, my-styles", inFolder));
+        Assert.NotEqual(Draw("g", "red heart"), Draw("h", "red heart", [.. inFolder, "--negative-prompt", "my-style"]));
+        var settings = LowRank.Images.PngText.Read(File.ReadAllBytes(Single(shell.Path("b"))))["parameters"];
+        Assert.StartsWith("red heart, (my-style:1.2)\n", settings, StringComparison.Ordinal);
+        var hash = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(shell.Path("words", "my-style.safetensors"))))[..12];
+        Assert.Contains($", Embeddings: \"my-style.safetensors\", TI hashes: \"my-style: {hash}\", Version", settings, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_sweep_draws_what_single_runs_draw_and_a_sheet()
+    {
+        var output = shell.Path("sweep");
+        Assert.Equal(0, shell.Lora("generate", "--model", "icons-64", "--prompt", "red heart <lora:icons-pixel:0.3>", "--adapter", "icons-line=0.5", "--sweep", "0,0.25,1", "--sweep-adapter", "icons-pixel", "--count", "2", "--seed", "3", "--steps", "2", "--output", output));
+        Assert.Equal(["00003-strength-0.25.png", "00003-strength-0.png", "00003-strength-1.png", "00003-sweep.png", "00004-strength-0.25.png", "00004-strength-0.png", "00004-strength-1.png"],
+            Directory.GetFiles(output).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Contains("00003-sweep.png", shell.Output, StringComparison.Ordinal);
+        foreach (var (seed, strength) in new[] { ("3", "0"), ("4", "0.25"), ("4", "1") })
+        {
+            var alone = shell.Path($"alone-{seed}-{strength}");
+            Assert.Equal(0, shell.Lora("generate", "--model", "icons-64", "--prompt", "red heart", "--adapter", "icons-line=0.5", "--adapter", "icons-pixel=" + strength, "--seed", seed, "--steps", "2", "--output", alone));
+            var swept = Path.Combine(output, $"0000{seed}-strength-{strength}.png");
+            Assert.Equal(Pixels(Single(alone)), Pixels(swept));
+            Assert.Contains($"icons-line: 0.5, icons-pixel: {strength}\"", LowRank.Images.PngText.Read(File.ReadAllBytes(swept))["parameters"], StringComparison.Ordinal);
+        }
+    }
+
+    [Theory]
+    [InlineData("sweep: there is no adapter to sweep; name one with --adapter, or in the prompt", "--sweep", "0,1")]
+    [InlineData("no adapter is named icons-lime (did you mean \"icons-line\"?); there are icons-line", "--adapter", "icons-line", "--sweep", "0,1", "--sweep-adapter", "icons-lime")]
+    [InlineData("1 problem in the options\n\nsweep-adapter  icons-line; give --sweep too", "--adapter", "icons-line", "--sweep-adapter", "icons-line")]
+    [InlineData("1 problem in the options\n\nsweep  0,1,0; each strength may stand in it once", "--adapter", "icons-line", "--sweep", "0,1,0")]
+    [InlineData("1 problem in the arguments of lora generate\n\n--sweep  0,x; must be X,X,...\n\ntry      lora generate --help", "--sweep", "0,x")]
+    [InlineData("2 block strengths; this model takes 8 (BASE, IN01, IN03, MID, OUT02, OUT03, OUT04, OUT05) or 14 (BASE, IN00, IN01, IN02, IN03, IN04, IN05, MID, OUT00, OUT01, OUT02, OUT03, OUT04, OUT05)", "--adapter", "icons-line=blocks:1/0")]
+    public void What_cannot_be_swept_or_weighed_is_refused(string message, params string[] extra)
+    {
+        Assert.NotEqual(0, shell.Lora(["generate", "--model", "icons-64", "--prompt", "x", "--output", shell.Path("o"), .. extra]));
+        Assert.Equal(message, shell.Errors.Trim());
+    }
+
+    private static string Shipped(string name) => Path.Combine(LowRank.Testing.Repository.Root, "models", "adapters", name + ".safetensors");
+
     private byte[] Generate(string name, params string[] extra)
     {
         var output = shell.Path(name);

@@ -115,9 +115,12 @@ public sealed class AdapterSet : IDisposable
     /// <param name="options">Strength, and what is forgiven; null for the defaults.</param>
     /// <exception cref="CheckpointException">The file holds anything that finds no module, does not fit, is not finite, or is of no kind that is read. The message lists it.</exception>
     public static AdapterSet Load(IReadOnlyDictionary<string, nn.Module> components, AdapterFile file, AdapterLoadOptions? options = null)
+        => Load(new ModuleNames(components), file, options);
+
+    /// <summary>The same for a model whose layers are named already: what takes long is done once for many files.</summary>
+    internal static AdapterSet Load(ModuleNames names, AdapterFile file, AdapterLoadOptions? options = null)
     {
         options ??= new();
-        var names = new ModuleNames(components);
         var fit = new AdapterFit(file, names);
         var warnings = fit.Require(options);
         var targets = fit.Matched.Select(item => item.Module.TargetOn(item.Layer)).ToList();

@@ -104,7 +104,7 @@ internal abstract class LayerKind
     /// <summary>‖b · a‖ without forming the product: ‖BA‖² is the sum of BᵀB times AAᵀ, element by element.</summary>
     /// <param name="a">(r, n), any float type.</param>
     /// <param name="b">(m, r)</param>
-    private protected static Tensor NormOfProduct(Tensor a, Tensor b)
+    internal static Tensor NormOfProduct(Tensor a, Tensor b)
     {
         (a, b) = (a.to(ScalarType.Float64), b.to(ScalarType.Float64));
         return b.t().mm(b).mul_(a.mm(a.t())).sum().AtLeastInPlace(0).sqrt_();

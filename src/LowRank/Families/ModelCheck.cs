@@ -43,6 +43,11 @@ internal static class ModelCheck
     /// <exception cref="CheckpointException">A value of the configuration is not supported.</exception>
     public static nn.Module? Outline(string kind, byte[] config, string path) => Classes.TryGetValue(kind, out var weighed) ? weighed.Build(config, path) : null;
 
+    /// <summary>A module's key for a name in its file; null for a tensor that the module does not need, or a class that has no weights here.</summary>
+    /// <param name="kind">Class of the part, as an index names it.</param>
+    /// <param name="name">In its file.</param>
+    public static string? KeyOf(string kind, string name) => Classes.TryGetValue(kind, out var weighed) ? weighed.KeyOf(name) : null;
+
     /// <summary>Ids that a text encoder expects of its tokenizer, and what the tokenizer gives.</summary>
     public static IEnumerable<string> TokenTrouble(IDiffusionFamily family)
     {

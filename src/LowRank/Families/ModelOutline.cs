@@ -28,6 +28,9 @@ internal sealed class ModelOutline : IDisposable
         return Of(model, folder.Named.Where(part => Directory.Exists(Path.Combine(folder.Path, part.Name))), name => DiffusersFolder.Configuration(Path.Combine(folder.Path, name)));
     }
 
+    /// <summary>Whether a part is one that adapters change: the denoiser, or a text encoder.</summary>
+    public static bool Knows(string part) => part is "unet" or "text_encoder" or "text_encoder_2";
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -40,7 +43,7 @@ internal sealed class ModelOutline : IDisposable
         var outline = new ModelOutline(title, []);
         try
         {
-            foreach (var (name, kind) in parts.Where(part => part.Name is "unet" or "text_encoder" or "text_encoder_2"))
+            foreach (var (name, kind) in parts.Where(part => Knows(part.Name)))
             {
                 var (json, path) = configuration(name);
                 if (ModelCheck.Outline(kind, json, path) is { } module) outline.components[name] = module;

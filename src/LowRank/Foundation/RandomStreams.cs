@@ -13,7 +13,7 @@ internal sealed class RandomStreams(long seed) : IDisposable
     private const int StateLength = 5056;
     private readonly Dictionary<string, Generator> streams = [];
 
-    /// <summary>The stream's generator; the same object every time. Names in use: init, shuffle, crop, caption, timestep, noise, perturbation, inpainting, pixels, dropout, rounding, preview.</summary>
+    /// <summary>The stream's generator; the same object every time. Names in use: init, shuffle, crop, caption, timestep, noise, perturbation, inpainting, pixels, dropout, rounding, preview; of recipes that compute adapters: dare, range.</summary>
     public Generator this[string name]
     {
         get

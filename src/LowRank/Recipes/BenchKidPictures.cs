@@ -81,7 +81,8 @@ internal sealed class BenchKidPictures : IDisposable
         {
             using var quiet = no_grad();
             using var family = FamilyDetector.Open(use.Model, options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
-            using var attached = new Generate.AttachedAdapters(use, family, _ => { });
+            using var studio = Studio.Over(family, use.Model);
+            studio.LoadAll(NamedInPrompts.OfFiles(use), allowUnmatched: false, _ => { });
             var rules = new CaptionRules { Suffix = suffix };
             foreach (var batch in missing)
             {

@@ -5,7 +5,6 @@ using System.Text.RegularExpressions;
 using LowRank.Data;
 using LowRank.Families;
 using LowRank.Foundation;
-using LowRank.Images;
 using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
@@ -51,19 +50,20 @@ internal static partial class EvaluationPictures
         var pictures = Enumerable.Range(0, prompts.Count * options.Count).Select(i => FileOf(folder, options.Seed + i)).ToList();
         var missing = Enumerable.Range(0, pictures.Count).Where(i => !File.Exists(pictures[i].Path)).ToList();
         // also where nothing is missing: what there is to warn of belongs into every report of these pictures
-        using var adapters = new Generate.AttachedAdapters(options.Drawing("", folder), family, warn);
+        using var studio = Studio.Over(family, options.Model!);
+        studio.LoadAll(NamedInPrompts.OfFiles(options.Drawing("", folder)), allowUnmatched: false, warn);
         foreach (var prompt in prompts.Append(options.NegativePrompt).OfType<string>().Distinct())
         {
             if (family.CutText(prompt) is { } cut) warn($"a prompt is longer than the model's {family.PromptLength} tokens; cut away: {cut}");
         }
-        var size = new PixelSize(family.DefaultSize, family.DefaultSize);
+        using var start = StartPicture.Of(options.Drawing("", folder), family);
         var done = pictures.Count - missing.Count;
         foreach (var i in missing)
         {
-            var (drawing, seed) = (options.Drawing(prompts[i / options.Count], folder), options.Seed + i);
-            var picture = Generate.Draw(family, drawing, seed, (size, null, null), onStep: null, cancellation);
+            var drawing = options.Drawing(prompts[i / options.Count], folder) with { Seed = options.Seed + i };
+            var picture = studio.Picture(drawing, start, onStep: null, cancellation);
             WholeFile.Write(pictures[i].Stem + ".txt", Encoding.UTF8.GetBytes(drawing.Prompt + "\n"));   // the picture last: where it is, all of it is
-            WholeFile.Write(pictures[i].Path, PngText.Insert(ImageFile.EncodePng(picture), new Dictionary<string, string> { ["parameters"] = Generate.Settings(drawing, seed, size) }));
+            WholeFile.Write(pictures[i].Path, studio.Png(picture, drawing, start.Size));
             progress(++done, pictures.Count);
         }
         return pictures;
@@ -72,7 +72,7 @@ internal static partial class EvaluationPictures
     /// <summary>What drew the pictures, for the report.</summary>
     public static EvaluatedDrawing DrawingOf(EvaluateOptions options, int prompts) => new(
         options.Model!,
-        [.. options.Adapters.Select(use => string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(use.File)}: {use.Strength}"))],
+        [.. options.Adapters.Select(use => string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(use.File)}: {use.InWords()}"))],
         [.. options.Embeddings.Select(use => Path.GetFileName(use.File) + (use.Token is null ? "" : $": {use.Token}"))],
         prompts, options.Count, options.NegativePrompt, options.Sampler, options.Steps, options.Guidance, RecipeFile.Word(options.Precision.ToString()), options.Seed);
 
@@ -87,7 +87,7 @@ internal static partial class EvaluationPictures
     {
         Model = Path.GetFileName(Path.TrimEndingDirectorySeparator(options.Model!)),
         Weights = ModelIdentity.HashOf(FamilyDetector.Find(options.Model!), ["scheduler", "tokenizer", "tokenizer_2", "vae", .. components]),
-        Adapters = [.. options.Adapters.Select(use => string.Create(CultureInfo.InvariantCulture, $"{HashOf(use.File)} {use.Strength}"))],
+        Adapters = [.. options.Adapters.Select(use => string.Create(CultureInfo.InvariantCulture, $"{HashOf(use.File)} {use.InWords()}"))],
         Embeddings = [.. options.Embeddings.Select(use => $"{HashOf(use.File)} {use.Token}")],
         Prompts = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', prompts)))),
         Count = options.Count,
@@ -102,7 +102,7 @@ internal static partial class EvaluationPictures
     /// <summary>A file that is not there is told of where it is opened; a folder (PEFT's) by its files.</summary>
     private static string HashOf(string path) => Directory.Exists(path) ? ModelIdentity.HashOf(path, ".") : File.Exists(path) ? Training.CacheKey.OfFile(path) : path;
 
-    [GeneratedRegex(@"^\d{5,}(-\d+)?-grid\.png$")]
+    [GeneratedRegex(@"^\d{5,}(-\d+)?-(?:grid|sweep)\.png$")]
     private static partial Regex Sheet();
 
     /// <summary>What drew the pictures of a folder: all that their pixels depend on.</summary>

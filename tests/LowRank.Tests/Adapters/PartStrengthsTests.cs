@@ -66,7 +66,7 @@ public sealed class PartStrengthsTests : IDisposable
             "3 block strengths; this model takes 17 (BASE, IN01, IN02, IN04, IN05, IN07, IN08, MID, OUT03, OUT04, OUT05, OUT06, OUT07, OUT08, OUT09, OUT10, OUT11) or 26 (BASE, IN00, IN01, IN02, IN03, IN04, IN05, IN06, IN07, IN08, IN09, IN10, IN11, MID, OUT00, OUT01, OUT02, OUT03, OUT04, OUT05, OUT06, OUT07, OUT08, OUT09, OUT10, OUT11)",
             Assert.Throws<OptionsException>(() => new PartStrengths(NoParts, [1, 0, 1]).ApplyTo(model.Adapter)).Message);
         Assert.Equal(
-            "no part of this model is named text_encodr; did you mean text_encoder?; it has unet, text_encoder",
+            "no part of this model is named text_encodr (did you mean \"text_encoder\"?); it has unet, text_encoder",
             Assert.Throws<OptionsException>(() => new PartStrengths(new Dictionary<string, double> { ["text_encodr"] = 1 }, []).ApplyTo(model.Adapter)).Message);
         Assert.Equal(before, model.Outputs());
     }

@@ -1,0 +1,28 @@
+namespace LowRank.Foundation;
+
+/// <summary>Looks at a file that is to be written before the work begins.</summary>
+internal static class OutputFile
+{
+    /// <summary>Refuses an output that is one of the inputs, whatever it is called there: inputs are never changed.</summary>
+    /// <param name="output">The file to write.</param>
+    /// <param name="inputs">Files that are read.</param>
+    /// <exception cref="OptionsException">It is one of them, or a folder.</exception>
+    public static void RequireOther(string output, IEnumerable<string> inputs)
+    {
+        if (Directory.Exists(output)) throw new OptionsException($"the output is a folder, a file is needed; {output}; name a file in it");
+        var place = PlaceOf(output);
+        if (inputs.FirstOrDefault(input => PlaceOf(input) == place) is { } same)
+        {
+            throw new OptionsException($"the output would overwrite an input; {same}; give another name: inputs are never changed");
+        }
+    }
+
+    /// <summary>The full path behind links.</summary>
+    private static string PlaceOf(string path)
+    {
+        var full = Path.GetFullPath(path);
+        if (File.Exists(full) && File.ResolveLinkTarget(full, returnFinalTarget: true) is { } file) full = file.FullName;
+        var folder = Path.GetDirectoryName(full)!;
+        return Directory.Exists(folder) && Directory.ResolveLinkTarget(folder, returnFinalTarget: true) is { } place ? Path.Combine(place.FullName, Path.GetFileName(full)) : full;
+    }
+}
