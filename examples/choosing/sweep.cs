@@ -41,7 +41,9 @@ try
         return 0;
     }
     var watch = System.Diagnostics.Stopwatch.StartNew();
-    new Crew(model, output, workers).Make([.. Cell.All.Where(each => workshop.Made(each) is null)]);
+    var crew = new Crew(model, output, workers);
+    if (workshop.Made(Cell.Usual) is null) crew.Make([Cell.Usual]);   // its log says which pictures are held out
+    crew.Make([.. Cell.All.Where(each => workshop.Made(each) is null)]);
     var results = Results.Of([.. Cell.All.Select(each => workshop.Made(each)!)]);
     results.Write(output);
     if (page is not null) Page.Fill(page, results, output);

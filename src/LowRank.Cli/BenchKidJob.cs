@@ -51,7 +51,7 @@ internal static class BenchKidJob
         {
             screen.EndLive();
             screen.Row("stopped", "what is made stays, and trainings are saved");
-            screen.Command("go on", $"{line} --output {Words.Quoted(Words.Place(options.Output))} --resume");
+            if (Directory.Exists(options.Output)) screen.Command("go on", $"{line} --output {Words.Quoted(Words.Place(options.Output))} --resume");
             return CommandLine.Interrupted;
         }
         catch (BenchPartException problem)

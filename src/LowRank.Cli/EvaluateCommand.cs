@@ -38,12 +38,12 @@ internal static class EvaluateCommand
             real, generated, output, model, adapters, embeddings, prompts, count, negative, sampler, steps, guidance, precision, seed, features, resize, clip, training, subsets, subsetSize, neighbours, compare,
         };
         var hub = new HubArguments(command);
-        command.SetAction(arguments => Run(screen, new EvaluateOptions
+        command.SetAction(arguments => Run(screen, hub, arguments, new EvaluateOptions
         {
             Real = arguments.GetValue(real)!,
             Generated = arguments.GetValue(generated),
             Output = arguments.GetValue(output)!,
-            Model = hub.Fetch(screen, arguments, arguments.GetValue(model)),
+            Model = arguments.GetValue(model),
             Adapters = [.. (arguments.GetValue(adapters) ?? []).Select(AdapterUse.Parse)],
             Embeddings = [.. (arguments.GetValue(embeddings) ?? []).Select(EmbeddingUse.Parse)],
             Prompts = arguments.GetValue(prompts),
@@ -66,8 +66,9 @@ internal static class EvaluateCommand
         return command;
     }
 
-    private static int Run(Screen screen, EvaluateOptions options)
+    private static int Run(Screen screen, HubArguments hub, ParseResult arguments, EvaluateOptions options)
     {
+        if (options.Validate().Count == 0) options = options with { Model = hub.Fetch(screen, arguments, options.Model).Model };   // no download for nothing
         using var interrupt = new Interrupt(screen, "stopping; pictures already drawn stay, and the same command goes on with the others");
         InspectMachine.RequireEngine();
         var lines = new ProgressLine(screen);

@@ -12,7 +12,8 @@ internal static class GenerateCommand
     {
         // one place for defaults: the record
         var defaults = new GenerateOptions { Model = "", Prompt = "", Output = "" };
-        var model = new Option<string>("--model", "-m") { HelpName = "MODEL", Required = true, Description = "Base model: icons-64 (embedded), a folder in the diffusers layout, or org/name, a model of the hub." };
+        var model = new Option<string>("--model", "-m") { HelpName = "MODEL", Required = true, Description = "Base model: icons-64 (embedded), a folder in the diffusers layout, a checkpoint of one file (.safetensors, .ckpt), or org/name, a model of the hub." };
+        var files = new ModelFileArguments();
         var prompt = new Option<string>("--prompt", "-p") { HelpName = "TEXT", Required = true, Description = "What the pictures should show." };
         var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for the pictures; made when absent." };
         var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter to attach, FILE or FILE=STRENGTH (1 as trained, 0 not at all), with factors for parts and blocks behind it: FILE=0.8,text_encoder:0.5,blocks:1/0/... May be repeated. icons-line, icons-pixel and icons-tango come with the program, for icons-64." };
@@ -42,10 +43,12 @@ internal static class GenerateCommand
         {
             model, prompt, output, adapters, adapterFolder, embeddings, embeddingFolder, negative, weights, sampler, steps, guidance, rescale, clipSkip, seed, count, sweep, sweepAdapter, width, height, image, noise, mask, precision, unmatched,
         };
+        files.AddTo(command);
         var hub = new HubArguments(command);
-        command.SetAction(arguments => Run(screen, new GenerateOptions
+        command.SetAction(arguments => Run(screen, hub, arguments, new GenerateOptions
         {
-            Model = hub.Fetch(screen, arguments, arguments.GetValue(model))!,
+            Model = arguments.GetValue(model)!,
+            ModelFile = files.Of(arguments),
             Prompt = arguments.GetValue(prompt)!,
             Output = arguments.GetValue(output)!,
             Adapters = [.. (arguments.GetValue(adapters) ?? []).Select(AdapterUse.Parse)],
@@ -83,8 +86,13 @@ internal static class GenerateCommand
         return [.. numbers.OfType<double>()];
     }
 
-    private static int Run(Screen screen, GenerateOptions options)
+    private static int Run(Screen screen, HubArguments hub, ParseResult arguments, GenerateOptions options)
     {
+        if (options.Validate().Count == 0)   // before a model is downloaded for nothing
+        {
+            var (model, files) = hub.Fetch(screen, arguments, options.Model, options.ModelFile);
+            options = options with { Model = model!, ModelFile = files };
+        }
         using var interrupt = new Interrupt(screen, "stopping; pictures already written stay");
         InspectMachine.RequireEngine();
         var result = Generate.Run(options, new ProgressLine(screen), interrupt.Token);

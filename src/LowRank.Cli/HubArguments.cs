@@ -1,4 +1,5 @@
 using System.CommandLine;
+using LowRank.Families;
 using LowRank.Hub;
 using LowRank.Recipes;
 
@@ -33,29 +34,31 @@ internal sealed class HubArguments
     /// <param name="screen">Where it is told of.</param>
     /// <param name="arguments">As parsed.</param>
     /// <param name="model">As given; null stays null.</param>
-    /// <param name="variant">The weights that are wanted, such as fp16; null: the plain ones.</param>
-    /// <returns>What the recipe takes: the name at its commit, or for a cache that only this command line names the place in it.</returns>
-    public string? Fetch(Screen screen, ParseResult arguments, string? model, string? variant = null)
+    /// <param name="files">How its files are read.</param>
+    /// <returns>What the recipe takes: the name at its commit, or for a cache that only this command line names the places in it.</returns>
+    public (string? Model, ModelFileOptions? Files) Fetch(Screen screen, ParseResult arguments, string? model, ModelFileOptions? files = null)
     {
-        if (string.IsNullOrWhiteSpace(model)) return model;   // told of where it is used
-        var fetched = Fetch(screen, Of(arguments), model, variant, update: false);
-        return arguments.GetValue(cache) is null ? fetched.Name : fetched.Place;
+        if (string.IsNullOrWhiteSpace(model)) return (model, files);   // told of where it is used
+        var fetched = Fetch(screen, Of(arguments), model, files, update: false);
+        if (arguments.GetValue(cache) is null) return (fetched.Name, files);
+        return (fetched.Place, fetched.Tokenizer is null ? files : (files ?? new ModelFileOptions()) with { Tokenizer = fetched.Tokenizer });
     }
 
     /// <summary>The same for a recipe: its settings, with the model where it is another one then.</summary>
-    public IReadOnlyList<string> Settings(Screen screen, ParseResult arguments, string model, IReadOnlyList<string> settings)
+    public IReadOnlyList<string> Settings(Screen screen, ParseResult arguments, string model, ModelFileOptions? files, IReadOnlyList<string> settings)
     {
-        var fetched = Fetch(screen, arguments, model)!;
-        return fetched == model ? settings : [.. settings, $"model='{fetched}'"];
+        var (found, read) = Fetch(screen, arguments, model, files);
+        if (found != model) settings = [.. settings, $"model='{found}'"];
+        return read?.Tokenizer == files?.Tokenizer ? settings : [.. settings, $"model_file.tokenizer='{read!.Tokenizer}'"];
     }
 
     /// <summary>Fetches, and tells of it.</summary>
-    public static FetchedModel Fetch(Screen screen, HubOptions hub, string model, string? variant, bool update)
+    public static FetchedModel Fetch(Screen screen, HubOptions hub, string model, ModelFileOptions? files, bool update)
     {
         using var interrupt = new Interrupt(screen, "stopping; what is downloaded is kept, and the same command goes on with the rest");
         try
         {
-            return FetchModel.Run(model, hub, variant, update, new Lines(screen), interrupt.Token);
+            return FetchModel.Run(model, hub, files, update, new Lines(screen), interrupt.Token);
         }
         finally
         {

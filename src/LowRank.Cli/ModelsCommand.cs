@@ -1,4 +1,5 @@
 using System.CommandLine;
+using LowRank.Families;
 using LowRank.Recipes;
 
 namespace LowRank.Cli;
@@ -13,7 +14,7 @@ internal static class ModelsCommand
         var command = new Command("models", "Models by name: list those in the cache of the Hugging Face hub, or download one; train, generate and the others do so by themselves.") { name, variant };
         var hub = new HubArguments(command);
         command.SetAction(arguments => arguments.GetValue(name) is { } wanted
-            ? Fetch(screen, HubArguments.Fetch(screen, hub.Of(arguments), wanted, arguments.GetValue(variant), update: true))
+            ? Fetch(screen, HubArguments.Fetch(screen, hub.Of(arguments), wanted, arguments.GetValue(variant) is { } kind ? new ModelFileOptions { Variant = kind } : null, update: true))
             : List(screen, hub.Of(arguments)));
         return command;
     }

@@ -23,7 +23,7 @@ internal static class TrainCommand
             var path = arguments.GetValue(recipe)!;
             var changes = arguments.GetValue(settings) ?? [];
             var job = TrainingJob.Read(path, changes, arguments.GetValue(output));
-            if (hub.Settings(screen, arguments, job.Model, changes) is var named && named != changes) job = TrainingJob.Read(path, named, arguments.GetValue(output));
+            if (hub.Settings(screen, arguments, job.Model, job.ModelFile, changes) is var named && named != changes) job = TrainingJob.Read(path, named, arguments.GetValue(output));
             var line = string.Join(' ', ["lora train", Words.Quoted(path), .. changes.Select(change => "--set " + Words.Quoted(change))]);
             screen.Line($" {line}\n");
             if (arguments.GetValue(dryRun))

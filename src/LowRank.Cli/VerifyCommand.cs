@@ -16,7 +16,7 @@ internal static class VerifyCommand
         command.SetAction(arguments =>
         {
             InspectMachine.RequireEngine();
-            var report = VerifyAdapter.Run(arguments.GetValue(file)!, hub.Fetch(screen, arguments, arguments.GetValue(model))!);
+            var report = VerifyAdapter.Run(arguments.GetValue(file)!, hub.Fetch(screen, arguments, arguments.GetValue(model)).Model!);
             if (arguments.GetValue(json)) screen.Line(report.ToJson());
             else screen.Report(report.ToString());
             return report.Verdict switch { AdapterVerdict.Good => CommandLine.Done, AdapterVerdict.Mismatched => CommandLine.Mismatched, _ => CommandLine.BadInput };

@@ -149,7 +149,7 @@ public sealed class BadInputTests : IDisposable
 
     [Fact]
     public void A_model_that_is_not_there() => Refuses(
-        "no model is there; icon-64 (did you mean \"icons-64\"?); name a folder that holds model_index.json, or an embedded model: icons-64", CommandLine.BadInput, Train("model=icon-64"));
+        "no model is there; icon-64 (did you mean \"icons-64\"?); name a folder that holds model_index.json, a checkpoint of one file (.safetensors, .ckpt), or an embedded model: icons-64", CommandLine.BadInput, Train("model=icon-64"));
 
     [Fact]
     public void A_model_that_lacks_a_part()

@@ -50,7 +50,7 @@ internal static class Tables
 
     private static string Layers(Results results)
     {
-        var text = new StringBuilder("| layers | rank | numbers | rate | lowest loss (after steps) | after the last step | emoji after the last step | a step |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n");
+        var text = new StringBuilder("| layers | rank | numbers | rate | lowest loss (after steps) | after the last step | emoji after the last step |\n| --- | --- | --- | --- | --- | --- | --- |\n");
         foreach (var rate in Cell.TwoRates)
         {
             Append("attention", "16", results.At(16, rate));
@@ -60,7 +60,7 @@ internal static class Tables
         return text.ToString();
 
         void Append(string layers, string rank, CellResult cell) =>
-            text.Append(Invariant($"| `{layers}` | {rank} | {cell.Parameters:N0} | {RateOf(cell)} | {Percent(results.HeldOut(cell.Lowest))} ({cell.Lowest.Step}) | {Percent(results.HeldOut(cell.Last))} | {Percent(results.Emoji(cell.Last))} | {cell.StepMilliseconds:F0} ms |\n"));
+            text.Append(Invariant($"| `{layers}` | {rank} | {cell.Parameters:N0} | {RateOf(cell)} | {Percent(results.HeldOut(cell.Lowest))} ({cell.Lowest.Step}) | {Percent(results.HeldOut(cell.Last))} | {Percent(results.Emoji(cell.Last))} |\n"));
     }
 
     private static string Alpha(Results results)
@@ -84,7 +84,7 @@ internal static class Tables
     /// <summary>A row for each rank, a column for each rate.</summary>
     private static string GridTable(Results results, Func<CellResult, double> value, Func<CellResult, string> shown)
     {
-        var text = new StringBuilder($"| rank | numbers | file | {string.Join(" | ", Cell.Rates.Select(RateText))} |\n| --- | --- | --- |{string.Concat(Cell.Rates.Select(_ => " --- |"))}\n");
+        var text = new StringBuilder($"| rank | numbers | as fp16 | {string.Join(" | ", Cell.Rates.Select(RateText))} |\n| --- | --- | --- |{string.Concat(Cell.Rates.Select(_ => " --- |"))}\n");
         foreach (var rank in Cell.Ranks)
         {
             List<CellResult> row = [.. Cell.Rates.Select(rate => results.At(rank, rate))];

@@ -1,4 +1,5 @@
 using LowRank.Adapters.Formats;
+using LowRank.Foundation;
 using static TorchSharp.torch;
 
 namespace LowRank.Adapters;

@@ -1,5 +1,4 @@
 using System.Globalization;
-using LowRank.Adapters.Formats;
 using LowRank.Foundation;
 
 namespace LowRank.Adapters;

@@ -15,6 +15,9 @@ public interface IDiffusionFamily : IDisposable
     /// <summary>What was found, in words: "Stable Diffusion 1 layout, 64 px, 8.6 M parameters, v_prediction".</summary>
     string Description { get; }
 
+    /// <summary>What was assumed where the model's files do not say it, one a line: its user should hear of it. Empty for models in folders, which say everything.</summary>
+    IReadOnlyList<string> Warnings => [];
+
     /// <summary>What adapter metadata calls it (<c>ss_base_model_version</c>): sd_v1, sd_v2, sd_v2_v, sdxl_base_v1-0.</summary>
     string BaseVersion { get; }
 

@@ -17,11 +17,11 @@ internal sealed class Denoiser : IDisposable
 
     /// <param name="folder">The model.</param>
     /// <param name="placement">Device and base dtype.</param>
-    public Denoiser(DiffusersFolder folder, LayerFactory placement)
+    public Denoiser(ModelFiles folder, LayerFactory placement)
     {
         this.placement = placement;
-        var unet = folder.Weights("unet", nameof(UNet2DConditionModel)).Folder;
-        (var json, ConfigPath) = DiffusersFolder.Configuration(unet);
+        folder.Weights("unet", nameof(UNet2DConditionModel));
+        (var json, ConfigPath) = folder.Configuration("unet");
         Config = UNet2DConditionConfig.Parse(json, ConfigPath);
         if (folder.Widen)
         {
@@ -29,7 +29,7 @@ internal sealed class Denoiser : IDisposable
             Added = Config.OutChannels + 1;
             Config = Config with { InChannels = Config.InChannels + Added };
         }
-        model = new LazyPart<UNet2DConditionModel>(() => Load(unet));
+        model = new LazyPart<UNet2DConditionModel>(() => Load(folder));
     }
 
     /// <summary>The network's configuration, as widened.</summary>
@@ -93,10 +93,10 @@ internal sealed class Denoiser : IDisposable
 
     private Tensor Placed(Tensor value) => value.to(placement.Type, placement.Device);
 
-    private UNet2DConditionModel Load(string unet)
+    private UNet2DConditionModel Load(ModelFiles folder)
     {
         var loaded = new UNet2DConditionModel(Config, LayerFactory.Meta);
-        using var weights = Checkpoint.Open(unet);
+        using var weights = folder.OpenWeights("unet");
         weights.LoadInto(loaded, [.. weights.Names.Select(name => Source(weights, name))], placement.Type, placement.Device);
         loaded.eval();
         return loaded;

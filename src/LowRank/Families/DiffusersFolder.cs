@@ -1,149 +1,80 @@
-using System.Text.Json;
-using System.Text.Json.Nodes;
-using LowRank.Diffusion;
 using LowRank.Foundation;
 
 namespace LowRank.Families;
 
-/// <summary>
-/// A model in the diffusers layout: <c>model_index.json</c> names the pipeline and the class of each part; each part is a folder beside it.
-/// Reading it opens no weights.
-/// </summary>
-internal sealed class DiffusersFolder
+/// <summary>A model in the diffusers layout: <c>model_index.json</c>, and a folder for each part beside it.</summary>
+internal sealed class DiffusersFolder : ModelFiles
 {
-    private const string IndexName = "model_index.json";
-    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
-    private readonly Dictionary<string, JsonElement> index;
+    private static readonly string[] Texts = [".json", ".txt"];
+    private readonly string? variant;
 
-    private DiffusersFolder(string path, Dictionary<string, JsonElement> index, bool widen)
-    {
-        Path = path;
-        Widen = widen;
-        this.index = index;
-    }
+    private DiffusersFolder(string path, string? variant) => (Path, this.variant) = (path, variant);
 
-    /// <summary>The folder, in full.</summary>
-    public string Path { get; }
-
-    /// <summary>
-    /// For a model that is to be made: gives the words that its tokenizers are built from, and how often each was met. Weights and tokenizers need not be there
-    /// then. Null for a model that must be whole.
-    /// </summary>
-    public Func<IReadOnlyDictionary<string, long>>? Words { get; init; }
-
-    /// <summary>Whether its denoiser gets the input channels of an inpainting model.</summary>
-    public bool Widen { get; }
-
-    /// <summary>The published pipeline class, e.g. <c>StableDiffusionXLPipeline</c>.</summary>
-    public string PipelineClass => index.TryGetValue("_class_name", out var name) && name.ValueKind == JsonValueKind.String
-        ? name.GetString()!
-        : throw Refuse(IndexName, "the key _class_name is missing, which names the pipeline", "copy the file from the model again");
+    /// <inheritdoc/>
+    public override string Path { get; }
 
     /// <summary>Reads the index.</summary>
     /// <param name="path">The folder.</param>
-    /// <param name="widen">As <see cref="Widen"/>.</param>
-    /// <param name="words">As <see cref="Words"/>.</param>
-    /// <exception cref="CheckpointException">No such file, or not an object.</exception>
-    public static DiffusersFolder Open(string path, bool widen = false, Func<IReadOnlyDictionary<string, long>>? words = null)
+    /// <param name="options">How its files are read; null: as usual.</param>
+    /// <param name="widen">As <see cref="ModelFiles.Widen"/>.</param>
+    /// <param name="words">As <see cref="ModelFiles.Words"/>.</param>
+    /// <exception cref="CheckpointException">No such file, or not an object; or an option that only files need.</exception>
+    public static DiffusersFolder Open(string path, ModelFileOptions? options = null, bool widen = false, Func<IReadOnlyDictionary<string, long>>? words = null)
     {
         path = System.IO.Path.GetFullPath(path);
-        var file = System.IO.Path.Combine(path, IndexName);
-        if (!File.Exists(file))
+        if (!File.Exists(System.IO.Path.Combine(path, IndexName)))
         {
             throw new CheckpointException($"not a model in the diffusers layout: {IndexName} is missing; in {path}; give the folder that holds {IndexName} with unet, vae and text_encoder beside it");
         }
-        return new DiffusersFolder(path, HubJson.ReadHub<Dictionary<string, JsonElement>>(file), widen) { Words = words };
-    }
-
-    /// <summary>Parts that the index names, with their classes, whether they are there or not.</summary>
-    public IEnumerable<(string Name, string Class)> Named => index.Where(item => item.Value.ValueKind == JsonValueKind.Array && !IsNone(item.Value))
-        .Select(item => (item.Key, Class: item.Value.EnumerateArray().LastOrDefault()))
-        .Where(item => item.Class.ValueKind == JsonValueKind.String && item.Key == System.IO.Path.GetFileName(item.Key) && item.Key is not ("" or "." or ".."))
-        .Select(item => (item.Key, item.Class.GetString()!));
-
-    /// <summary>Parts that the index names and whose folders are there.</summary>
-    public IEnumerable<string> PartNames => index.Where(item => item.Value.ValueKind == JsonValueKind.Array && !IsNone(item.Value)).Select(item => item.Key)
-        .Where(name => name == System.IO.Path.GetFileName(name) && name is not ("" or "." or "..") && Directory.Exists(System.IO.Path.Combine(Path, name)));
-
-    /// <summary>Copies the index.</summary>
-    /// <param name="folder">Of the copy.</param>
-    /// <param name="pipeline">The pipeline class that it names there; null: the same.</param>
-    public void CopyIndexTo(string folder, string? pipeline)
-    {
-        File.Copy(System.IO.Path.Combine(Path, IndexName), System.IO.Path.Combine(folder, IndexName));
-        if (pipeline is not null) SetKey(System.IO.Path.Combine(folder, IndexName), "_class_name", pipeline);
-    }
-
-    /// <summary>Gives one key of a JSON object in a file another value; what else it holds stays.</summary>
-    public static void SetKey(string file, string key, JsonNode value)
-    {
-        var root = JsonNode.Parse(File.ReadAllBytes(file))!;
-        root[key] = value;
-        WholeFile.Write(file, System.Text.Encoding.UTF8.GetBytes(root.ToJsonString(Indented) + "\n"));
-    }
-
-    /// <summary>A switch of the index, or what holds when the index is silent.</summary>
-    public bool Flag(string key, bool otherwise) => !index.TryGetValue(key, out var value) ? otherwise : value.ValueKind switch
-    {
-        JsonValueKind.True => true,
-        JsonValueKind.False => false,
-        _ => throw Refuse(IndexName, $"{key} is {value.GetRawText()}, expected true or false", "copy the file from the model again"),
-    };
-
-    /// <summary>The folder of a part, which must be of one of these classes.</summary>
-    /// <returns>The class it is of, and its folder.</returns>
-    /// <exception cref="CheckpointException">The index does not name the part, names another class, or the folder is not there.</exception>
-    public (string Class, string Folder) Part(string name, params string[] classes)
-    {
-        if (!index.TryGetValue(name, out var value) || value.ValueKind == JsonValueKind.Null || IsNone(value))
+        if (options?.ForFiles.FirstOrDefault() is { } option)
         {
-            throw Refuse(IndexName, $"the model has no {name}, which {PipelineClass} needs", $"copy the whole model: the index names the part and the folder {name} holds it");
+            throw new OptionsException($"{option} is for checkpoints of one file, and the model is a folder, which has its own; {path}; leave it out");
         }
-        if (value.ValueKind != JsonValueKind.Array || value.GetArrayLength() != 2 || value[1].ValueKind != JsonValueKind.String)
-        {
-            throw Refuse(IndexName, $"{name} is {value.GetRawText()}, expected [library, class]", "copy the file from the model again");
-        }
-        var kind = value[1].GetString()!;
-        if (classes.Length > 0 && !classes.Contains(kind)) throw Refuse(IndexName, $"unsupported value: {name} is of class {kind}", $"supported: {string.Join(", ", classes)}");
-        var folder = System.IO.Path.Combine(Path, name);
-        if (!Directory.Exists(folder)) throw new CheckpointException($"the model lacks a part: the folder {name} is missing; in {Path}; copy the whole model, with every part that {IndexName} names");
-        return (kind, folder);
+        var folder = new DiffusersFolder(path, options?.Variant) { Widen = widen, Words = words };
+        _ = folder.Named;   // an index that cannot be read is told of first
+        return folder;
     }
 
-    /// <summary>The same for a part that must hold weights, unless the model is to be made; they are not opened.</summary>
-    public (string Class, string Folder) Weights(string name, params string[] classes)
+    /// <inheritdoc/>
+    public override byte[]? Read(string file)
     {
-        var part = Part(name, classes);
-        if (Words is null) ComponentFiles.Find(part.Folder);
-        return part;
+        var path = PlaceOf(file);
+        return File.Exists(path) ? File.ReadAllBytes(path) : null;
     }
 
-    /// <summary>A part's configuration.</summary>
-    /// <returns>Its contents, and its path for messages.</returns>
-    public static (byte[] Json, string Path) Configuration(string folder)
-    {
-        var path = System.IO.Path.Combine(folder, "config.json");
-        if (!File.Exists(path)) throw new CheckpointException($"the part has no config.json; in {folder}; copy the whole model again");
-        return (File.ReadAllBytes(path), path);
-    }
+    /// <inheritdoc/>
+    public override string PlaceOf(string file) => System.IO.Path.Combine([Path, .. file.Split('/')]);
 
-    /// <summary>The noise schedule of the part <c>scheduler</c>, of whatever sampler class.</summary>
-    public NoiseSchedule ReadSchedule()
+    /// <inheritdoc/>
+    public override bool Has(string part) => Directory.Exists(PlaceOf(part));
+
+    /// <inheritdoc/>
+    public override bool HasWeights(string part) => ComponentFiles.FindIn(PlaceOf(part), variant) is not null;
+
+    /// <inheritdoc/>
+    public override Checkpoint OpenWeights(string part) => Checkpoint.Open(ComponentFiles.Find(PlaceOf(part), variant));
+
+    /// <inheritdoc/>
+    public override IEnumerable<(string Name, string File)> FilesOf(string part) => !Has(part) ? []
+        : Directory.GetFiles(PlaceOf(part)).Order(StringComparer.Ordinal).Select(file => ($"{part}/{System.IO.Path.GetFileName(file)}{variant}", file));
+
+    /// <inheritdoc/>
+    public override void CopyTo(string part, string target, bool weights)
     {
-        var path = System.IO.Path.Combine(Part("scheduler").Folder, "scheduler_config.json");
-        if (!File.Exists(path)) throw new CheckpointException($"the model lacks a file: scheduler_config.json; in {System.IO.Path.GetDirectoryName(path)}; copy the whole model again");
-        try
+        var from = PlaceOf(part);
+        Directory.CreateDirectory(target);
+        foreach (var file in Directory.GetFiles(from, "*", SearchOption.AllDirectories).Where(file => weights || IsConfiguration(System.IO.Path.GetFileName(file))))
         {
-            return new NoiseSchedule(HubJson.ReadHub<NoiseScheduleOptions>(path));
-        }
-        catch (OptionsException error)
-        {
-            throw new CheckpointException($"{error.Message.TrimEnd('.')}; in {path}; use the file as published", error);
+            var copy = System.IO.Path.Combine(target, System.IO.Path.GetRelativePath(from, file));
+            Directory.CreateDirectory(System.IO.Path.GetDirectoryName(copy)!);
+            File.Copy(file, copy);
+            File.SetAttributes(copy, FileAttributes.Normal);   // a copy of a read-only file can be replaced
         }
     }
 
-    /// <summary>An error about a file of this model.</summary>
-    public CheckpointException Refuse(string file, string what, string advice) => new($"{what}; in {System.IO.Path.Combine(Path, file)}; {advice}");
+    private protected override CheckpointException Lacks(string part) => new($"the model lacks a part: the folder {part} is missing; in {Path}; copy the whole model, with every part that {IndexName} names");
 
-    private static bool IsNone(JsonElement value) => value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.Null);
+    private protected override void RequireWeights(string part) => ComponentFiles.Find(PlaceOf(part), variant);
+
+    private static bool IsConfiguration(string file) => Texts.Contains(System.IO.Path.GetExtension(file)) && !file.Contains(".index.", StringComparison.Ordinal);
 }

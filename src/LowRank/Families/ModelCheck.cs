@@ -26,13 +26,23 @@ internal static class ModelCheck
     };
 
     /// <summary>The parts that the index names, each looked at: folder, configuration, names and shapes of weights, and every number of them.</summary>
-    /// <param name="folder">The model's.</param>
-    /// <exception cref="CheckpointException">There is no index, or it is none.</exception>
-    public static IReadOnlyList<ModelPart> Parts(string folder)
+    /// <param name="model">The model.</param>
+    public static IReadOnlyList<ModelPart> Parts(ModelFiles model)
     {
-        var parts = DiffusersFolder.Open(folder).Named.Where(item => !IsLeftOut(folder, item.Name)).Select(item => new ModelPart(item.Name, item.Class)).ToList();
-        foreach (var part in parts) part.Trouble = [.. Look(part, Path.Combine(folder, part.Name))];
+        var parts = model.Named.Where(item => !IsLeftOut(model, item.Name)).Select(item => new ModelPart(item.Name, item.Class)).ToList();
+        foreach (var part in parts) part.Trouble = [.. Look(part, model)];
         return parts;
+    }
+
+    /// <summary>The names of a part's tensors in the layout of diffusers, by its configuration.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="part">One with weights.</param>
+    /// <exception cref="CheckpointException">A value of the configuration is not supported.</exception>
+    public static IReadOnlyCollection<string> KeysOf(ModelFiles model, string part)
+    {
+        var (json, path) = model.Configuration(part);
+        using var module = Outline(model.Part(part), json, path) ?? throw new InvalidOperationException($"{part} has no weights");
+        return [.. module.state_dict().Keys];
     }
 
     /// <summary>A network without memory, of names and shapes only.</summary>
@@ -68,24 +78,31 @@ internal static class ModelCheck
     }
 
     /// <summary>A part that was not downloaded since nothing here opens it: the programs that do fetch it into the cache themselves.</summary>
-    private static bool IsLeftOut(string folder, string part) => HubCache.IsSnapshot(folder) && PipelineFiles.LeftOut.Contains(part) && !Directory.Exists(Path.Combine(folder, part));
+    private static bool IsLeftOut(ModelFiles model, string part) => HubCache.IsSnapshot(model.Path) && PipelineFiles.LeftOut.Contains(part) && !model.Has(part);
 
-    private static IEnumerable<string> Look(ModelPart part, string folder)
+    private static IEnumerable<string> Look(ModelPart part, ModelFiles model)
     {
-        if (!Directory.Exists(folder)) return [$"the folder {part.Name} is missing"];
-        if (!Classes.TryGetValue(part.Class, out var weighed)) return Directory.EnumerateFileSystemEntries(folder).Any() ? [] : ["the folder is empty"];
+        if (!model.Has(part.Name)) return [model is SingleFile ? $"no {part.Name} was found" : $"the folder {part.Name} is missing"];
+        if (!Classes.TryGetValue(part.Class, out var weighed)) return model is SingleFile ? [] : LookFromOutside(model.PlaceOf(part.Name));
         try
         {
-            var (json, path) = DiffusersFolder.Configuration(folder);
+            var (json, path) = model.Configuration(part.Name);
             using var module = weighed.Build(json, path);
-            using var weights = Checkpoint.Open(folder);
+            using var weights = model.OpenWeights(part.Name);
             Describe(part, weights);
-            return [.. Misfits(weights, module, weighed), .. Numbers(weights)];
+            return [.. Misfits(weights, module, weighed, model), .. Numbers(weights)];
         }
         catch (CheckpointException problem)
         {
             return [problem.Message];
         }
+    }
+
+    /// <summary>A part of a class that is not known here: what has a configuration of a network must have weights.</summary>
+    private static IEnumerable<string> LookFromOutside(string folder)
+    {
+        if (!Directory.EnumerateFileSystemEntries(folder).Any()) return ["the folder is empty"];
+        return File.Exists(Path.Combine(folder, "config.json")) && ComponentFiles.FindIn(folder) is null ? [$"it has a config.json and no weights; in {folder}; copy the whole model again"] : [];
     }
 
     private static void Describe(ModelPart part, Checkpoint weights)
@@ -98,7 +115,7 @@ internal static class ModelCheck
         part.Types = [.. infos.GroupBy(info => info.Type).OrderByDescending(group => group.Count()).Select(group => group.Key.ToString())];
     }
 
-    private static List<string> Misfits(Checkpoint weights, nn.Module module, Weighed weighed)
+    private static List<string> Misfits(Checkpoint weights, nn.Module module, Weighed weighed, ModelFiles model)
     {
         var trouble = new List<string>();
         try
@@ -109,7 +126,7 @@ internal static class ModelCheck
         {
             trouble.Add(problem.Message);
         }
-        if (weighed.NeedsFormat && weights.Path.EndsWith(".safetensors", StringComparison.Ordinal) && !weights.Metadata.ContainsKey("format"))
+        if (weighed.NeedsFormat && model is DiffusersFolder && weights.Path.EndsWith(".safetensors", StringComparison.Ordinal) && !weights.Metadata.ContainsKey("format"))
         {
             trouble.Add($"the metadata has no \"format\", without which transformers does not load the file; in {weights.Path}; save it with the metadata format = \"pt\"");
         }

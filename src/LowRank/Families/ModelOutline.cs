@@ -21,11 +21,12 @@ internal sealed class ModelOutline : IDisposable
 
     /// <summary>Of a model that is there: its configurations are read, no weights.</summary>
     /// <param name="model">As for <see cref="FamilyDetector.Open"/>.</param>
+    /// <param name="options">As there.</param>
     /// <exception cref="CheckpointException">There is no such model, or a value of a configuration is not supported.</exception>
-    public static ModelOutline Of(string model)
+    public static ModelOutline Of(string model, ModelFileOptions? options = null)
     {
-        var folder = DiffusersFolder.Open(FamilyDetector.Find(model));
-        return Of(model, folder.Named.Where(part => Directory.Exists(Path.Combine(folder.Path, part.Name))), name => DiffusersFolder.Configuration(Path.Combine(folder.Path, name)));
+        var files = ModelFiles.At(FamilyDetector.Find(model), options);
+        return Of(model, files.Named.Where(part => files.Has(part.Name)), files.Configuration);
     }
 
     /// <summary>Whether a part is one that adapters change: the denoiser, or a text encoder.</summary>

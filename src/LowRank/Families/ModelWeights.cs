@@ -18,16 +18,18 @@ internal sealed class ModelWeights : IDisposable
 
     /// <summary>Opens the files of denoiser and text encoders; reads headers only.</summary>
     /// <param name="model">As for <see cref="FamilyDetector.Open"/>.</param>
+    /// <param name="options">As there.</param>
     /// <exception cref="CheckpointException">There is no such model, or a part has no weights.</exception>
-    public static ModelWeights Open(string model)
+    public static ModelWeights Open(string model, ModelFileOptions? options = null)
     {
-        var folder = DiffusersFolder.Open(FamilyDetector.Find(model));
+        var folder = ModelFiles.At(FamilyDetector.Find(model), options);
         var weights = new ModelWeights(model);
         try
         {
             foreach (var (name, kind) in folder.Named.Where(part => ModelOutline.Knows(part.Name)))
             {
-                var file = Checkpoint.Open(folder.Weights(name).Folder);
+                folder.Weights(name);
+                var file = folder.OpenWeights(name);
                 weights.parts[name] = (file, []);
                 foreach (var stored in file.Names)
                 {

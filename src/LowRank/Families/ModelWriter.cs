@@ -18,15 +18,13 @@ internal sealed record WeighedPart(string Name, string File, Func<nn.Module> Mod
     /// <summary>Replaces weights, by key in float32, in what is written; null for none. The network stays as it is.</summary>
     public Action<Dictionary<string, Tensor>>? Change { get; init; }
 
-    /// <summary>Changes the copy of its config.json, whose path it is given (<see cref="DiffusersFolder.SetKey"/>); null: it stays a copy.</summary>
+    /// <summary>Changes the copy of its config.json, whose path it is given (<see cref="ModelFiles.SetKey"/>); null: it stays a copy.</summary>
     public Action<string>? Configure { get; init; }
 }
 
 /// <summary>Writes a model in the layout that it was opened from: what is no weight is copied, weights are written as they are in memory.</summary>
 internal static class ModelWriter
 {
-    private static readonly string[] Texts = [".json", ".txt"];
-
     /// <param name="from">Where the model was opened.</param>
     /// <param name="parts">Its networks. Those that are not in memory are loaded for the time being.</param>
     /// <param name="target">The folder; replaced where it exists, and there whole or not at all.</param>
@@ -35,18 +33,18 @@ internal static class ModelWriter
     /// <param name="tokenizers">Tokenizers that were built, by folder.</param>
     /// <param name="pipeline">The pipeline class that the index shall name; null: the one it names.</param>
     /// <exception cref="CheckpointException">It cannot be written.</exception>
-    public static void Write(DiffusersFolder from, IReadOnlyList<WeighedPart> parts, string target, ScalarType type, IReadOnlyDictionary<string, string> facts, IReadOnlyDictionary<string, BuiltTokenizer> tokenizers, string? pipeline = null) => WholeFolder.Write(target, folder =>
+    public static void Write(ModelFiles from, IReadOnlyList<WeighedPart> parts, string target, ScalarType type, IReadOnlyDictionary<string, string> facts, IReadOnlyDictionary<string, BuiltTokenizer> tokenizers, string? pipeline = null) => WholeFolder.Write(target, folder =>
     {
         from.CopyIndexTo(folder, pipeline);
         foreach (var name in from.PartNames)
         {
-            var (old, copy) = (Path.Combine(from.Path, name), Path.Combine(folder, name));
-            if (parts.FirstOrDefault(part => part.Name == name) is not { } weighed) Copy(old, copy, _ => true);
-            else
+            var copy = Path.Combine(folder, name);
+            var weighed = parts.FirstOrDefault(part => part.Name == name);
+            from.CopyTo(name, copy, weights: weighed is null);
+            if (weighed is not null)
             {
-                Copy(old, copy, IsConfiguration);
                 weighed.Configure?.Invoke(Path.Combine(copy, "config.json"));
-                if (weighed.IsLoaded() || ComponentFiles.FindIn(old) is not null) Write(weighed, Path.Combine(copy, weighed.File), type, facts);   // a model that is made part by part has none for the parts to come
+                if (weighed.IsLoaded() || from.HasWeights(name)) Write(weighed, Path.Combine(copy, weighed.File), type, facts);   // a model that is made part by part has none for the parts to come
             }
         }
         foreach (var (name, tokenizer) in tokenizers) tokenizer.Write(Path.Combine(folder, name));
@@ -63,19 +61,5 @@ internal static class ModelWriter
             SafetensorsWriter.Write(file, weights.Select(item => KeyValuePair.Create(item.Key, item.Value.to(type))), facts.Append(new("format", "pt")));   // transformers reads no file without it
         }
         if (!present) part.Release();
-    }
-
-    private static bool IsConfiguration(string file) => Texts.Contains(Path.GetExtension(file)) && !file.Contains(".index.", StringComparison.Ordinal);
-
-    private static void Copy(string from, string to, Func<string, bool> take)
-    {
-        Directory.CreateDirectory(to);
-        foreach (var file in Directory.GetFiles(from, "*", SearchOption.AllDirectories).Where(file => take(Path.GetFileName(file))))
-        {
-            var copy = Path.Combine(to, Path.GetRelativePath(from, file));
-            Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
-            File.Copy(file, copy);
-            File.SetAttributes(copy, FileAttributes.Normal);   // a copy of a read-only file can be replaced
-        }
     }
 }

@@ -19,17 +19,17 @@ internal sealed class PictureCodec : IDisposable
 
     /// <param name="folder">The model.</param>
     /// <param name="device">Where it runs.</param>
-    public PictureCodec(DiffusersFolder folder, Device device)
+    public PictureCodec(ModelFiles folder, Device device)
     {
         this.device = device;
-        var vae = folder.Weights("vae", nameof(AutoencoderKL)).Folder;
-        var (json, path) = DiffusersFolder.Configuration(vae);
+        folder.Weights("vae", nameof(AutoencoderKL));
+        var (json, path) = folder.Configuration("vae");
         Config = AutoencoderKLConfig.Parse(json, path);
         if (Config.InChannels != 3 || Config.OutChannels != 3)
         {
             throw new CheckpointException(Invariant($"unsupported value: in_channels is {Config.InChannels}, out_channels is {Config.OutChannels}; in {path}; supported: 3 (red, green, blue)"));
         }
-        model = new LazyPart<AutoencoderKL>(() => Load(vae));
+        model = new LazyPart<AutoencoderKL>(() => Load(folder));
     }
 
     /// <summary>The network's configuration.</summary>
@@ -90,10 +90,10 @@ internal sealed class PictureCodec : IDisposable
     /// <inheritdoc/>
     public void Dispose() => model.Dispose();
 
-    private AutoencoderKL Load(string vae)
+    private AutoencoderKL Load(ModelFiles folder)
     {
         var loaded = new AutoencoderKL(Config, LayerFactory.Meta);
-        using var weights = Checkpoint.Open(vae);
+        using var weights = folder.OpenWeights("vae");
         weights.LoadInto(loaded, AutoencoderKL.PresentKey, ScalarType.Float32, device);
         loaded.eval();
         return loaded;

@@ -23,18 +23,18 @@ internal sealed class PromptEncoder : IDisposable
     /// <param name="suffix">"" or "_2".</param>
     /// <param name="projection">Whether the family needs a projection.</param>
     /// <param name="placement">Device and base dtype.</param>
-    public PromptEncoder(DiffusersFolder folder, string suffix, bool projection, LayerFactory placement)
+    public PromptEncoder(ModelFiles folder, string suffix, bool projection, LayerFactory placement)
     {
         this.placement = placement;
         Part = "text_encoder" + suffix;
-        var (kind, encoderFolder) = projection ? folder.Weights(Part, WithProjection) : folder.Weights(Part, "CLIPTextModel", WithProjection);
+        var kind = projection ? folder.Weights(Part, WithProjection) : folder.Weights(Part, "CLIPTextModel", WithProjection);
         this.projection = kind == WithProjection;
         TokenizerName = "tokenizer" + suffix;
-        (var json, configPath) = DiffusersFolder.Configuration(encoderFolder);
+        (var json, configPath) = folder.Configuration(Part);
         Config = ClipTextConfig.Parse(json, configPath);
-        model = new LazyPart<ClipTextModel>(() => Load(encoderFolder));
-        if (folder.Words is { } words && !TokenizerFolder.IsIn(Path.Combine(folder.Path, TokenizerName))) Built = Build(words());
-        Tokenizer = plain = Built?.Open(TokenizerName) ?? OpenTokenizer(folder.Part(TokenizerName, "CLIPTokenizer", "CLIPTokenizerFast").Folder);
+        model = new LazyPart<ClipTextModel>(() => Load(folder));
+        if (folder.Words is { } words && !folder.HasTokenizer(TokenizerName)) Built = Build(words());
+        Tokenizer = plain = Built?.Open(TokenizerName) ?? OpenTokenizer(folder);
     }
 
     /// <summary>The encoder's name as a part: text_encoder, text_encoder_2.</summary>
@@ -182,10 +182,10 @@ internal sealed class PromptEncoder : IDisposable
     /// <inheritdoc/>
     public void Dispose() => model.Dispose();
 
-    private ClipTextModel Load(string encoderFolder)
+    private ClipTextModel Load(ModelFiles folder)
     {
         var loaded = WithoutWeights();
-        using var weights = Checkpoint.Open(encoderFolder);
+        using var weights = folder.OpenWeights(Part);
         weights.LoadInto(loaded, ClipTextModel.KeyOf, placement.Type, placement.Device);
         loaded.eval();
         loaded.Place(plain.IdCount, placed);
@@ -203,18 +203,18 @@ internal sealed class PromptEncoder : IDisposable
             + Invariant($"set vocab_size to {opened.IdCount}, bos_token_id to {opened.StartId}, eos_token_id and pad_token_id to {opened.EndId}"));
     }
 
-    private ClipTokenizer OpenTokenizer(string tokenizerFolder)
+    private ClipTokenizer OpenTokenizer(ModelFiles folder)
     {
-        var opened = TokenizerFolder.Open(tokenizerFolder);
+        var opened = folder.OpenTokenizer(TokenizerName);
         if (opened.IdCount > Config.VocabSize)
         {
             throw new CheckpointException(Invariant($"vocab_size is {Config.VocabSize}, but the tokenizer has ids up to {opened.IdCount - 1}; in {configPath}; ")
-                + $"take text encoder and tokenizer ({tokenizerFolder}) from the same model");
+                + $"take text encoder and tokenizer ({opened.Source}) from the same model");
         }
         if (opened.MaximumLength > Config.MaxPositionEmbeddings)
         {
             throw new CheckpointException(Invariant($"max_position_embeddings is {Config.MaxPositionEmbeddings}, but the tokenizer's model_max_length is {opened.MaximumLength}; in {configPath}; ")
-                + $"take text encoder and tokenizer ({tokenizerFolder}) from the same model");
+                + $"take text encoder and tokenizer ({opened.Source}) from the same model");
         }
         return opened;
     }

@@ -14,7 +14,7 @@ internal sealed class StableDiffusion : UnetFamily
     private readonly PromptEncoder encoder;
 
     /// <inheritdoc/>
-    public StableDiffusion(DiffusersFolder folder, LayerFactory placement) : base(folder, placement)
+    public StableDiffusion(ModelFiles folder, LayerFactory placement) : base(folder, placement)
     {
         encoder = new PromptEncoder(folder, "", projection: false, placement);
         Denoiser.RequireFit(LatentChannels, encoder.Config.HiddenSize);

@@ -22,7 +22,7 @@ internal sealed class StableDiffusionXL : UnetFamily
     private readonly bool zerosForNoPrompt;
 
     /// <inheritdoc/>
-    public StableDiffusionXL(DiffusersFolder folder, LayerFactory placement) : base(folder, placement)
+    public StableDiffusionXL(ModelFiles folder, LayerFactory placement) : base(folder, placement)
     {
         first = new PromptEncoder(folder, "", projection: false, placement);
         second = new PromptEncoder(folder, "_2", projection: true, placement);

@@ -13,12 +13,12 @@ namespace LowRank.Families;
 /// </summary>
 internal abstract class UnetFamily : IDiffusionFamily
 {
-    private readonly DiffusersFolder folder;
+    private readonly ModelFiles folder;
 
     /// <param name="folder">The model.</param>
     /// <param name="placement">Device and base dtype of denoiser and text encoders.</param>
     /// <exception cref="CheckpointException">A part is missing, or asks for what is not supported.</exception>
-    private protected UnetFamily(DiffusersFolder folder, LayerFactory placement)
+    private protected UnetFamily(ModelFiles folder, LayerFactory placement)
     {
         this.folder = folder;
         Placement = placement;
@@ -45,6 +45,8 @@ internal abstract class UnetFamily : IDiffusionFamily
             return Invariant($"{Name} layout, {DefaultSize} px, {(parameters < 100 ? $"{parameters:0.0}" : $"{parameters:0}")} M parameters, ") + Schedule.Options.PredictionType;
         }
     }
+
+    public IReadOnlyList<string> Warnings => folder.Warnings;
 
     /// <remarks>From the files' headers, and what was added to the denoiser's first layer; of parts without a file from their shapes.</remarks>
     public long ParameterCount => ((IEnumerable<string>)["vae", .. ComponentNames]).Sum(ParametersOf);
@@ -109,7 +111,7 @@ internal abstract class UnetFamily : IDiffusionFamily
 
     public void Write(string target, ScalarType type, IReadOnlyDictionary<string, string> facts, LatentStatistics? latents = null) => ModelWriter.Write(folder,
     [
-        new("unet", WeighedPart.DiffusersFile, () => Denoiser.Model, () => Denoiser.IsLoaded, Denoiser.Release) { Configure = folder.Widen ? path => DiffusersFolder.SetKey(path, "in_channels", DenoiserChannels) : null },
+        new("unet", WeighedPart.DiffusersFile, () => Denoiser.Model, () => Denoiser.IsLoaded, Denoiser.Release) { Configure = folder.Widen ? path => ModelFiles.SetKey(path, "in_channels", DenoiserChannels) : null },
         new("vae", WeighedPart.DiffusersFile, () => Pictures.Model, () => Pictures.IsLoaded, Pictures.Release)
         {
             Change = latents is null ? null : weights => StandardLatents.Fold(weights, Pictures.Config, latents),
@@ -152,13 +154,12 @@ internal abstract class UnetFamily : IDiffusionFamily
 
     private long ParametersOf(string part)
     {
-        var place = Path.Combine(folder.Path, part);
-        if (ComponentFiles.FindIn(place) is null)
+        if (!folder.HasWeights(part))
         {
             using nn.Module shapes = part == "unet" ? new UNet2DConditionModel(Denoiser.Config, LayerFactory.Meta) : part == "vae" ? new AutoencoderKL(Pictures.Config, LayerFactory.Meta) : Encoder(part, ComponentNames).WithoutWeights();
             return shapes.parameters().Sum(parameter => parameter.numel());
         }
-        using var weights = Checkpoint.Open(place);
+        using var weights = folder.OpenWeights(part);
         return (part == "unet" ? Denoiser.AddedParameters : 0) + weights.Names.Where(name => !name.EndsWith("position_ids", StringComparison.Ordinal)).Sum(name => weights.Info(name).Shape.Aggregate(1L, (product, size) => product * size));
     }
 }

@@ -35,9 +35,11 @@ internal sealed class Checkpoint : IDisposable
     {
         if (Directory.Exists(path)) path = ComponentFiles.Find(path);
         if (path.EndsWith(".json", StringComparison.OrdinalIgnoreCase)) return new Checkpoint(path, ComponentFiles.OpenIndex(path, OpenFile), null);
-        var file = OpenFile(path);
-        return new Checkpoint(path, file.Tensors.Keys.ToDictionary(name => name, _ => file), file);
+        return Over(OpenFile(path));
     }
+
+    /// <summary>Over one file that is open, which it comes to own.</summary>
+    public static Checkpoint Over(ITensorFile file) => new(file.Path, file.Tensors.Keys.ToDictionary(name => name, _ => file), file);
 
     /// <summary>What the file's header says of a tensor.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>

@@ -1,35 +1,51 @@
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace LowRank.Foundation;
 
 /// <summary>Which files hold the weights of one component, in the layouts that the hub uses.</summary>
 internal static class ComponentFiles
 {
-    // the first that a folder has is taken: safetensors before pickles, full precision before fp16, whole before in parts
-    private static readonly string[] Names =
+    private const string Half = "fp16";
+    private static readonly (string Name, string End)[] Kinds =
     [
-        .. Variants("diffusion_pytorch_model", ".safetensors"), .. Variants("model", ".safetensors"),
-        .. Variants("diffusion_pytorch_model", ".bin"), .. Variants("pytorch_model", ".bin"),
+        ("diffusion_pytorch_model", ".safetensors"), ("model", ".safetensors"), ("diffusion_pytorch_model", ".bin"), ("pytorch_model", ".bin"),
     ];
 
-    private static string[] Variants(string name, string end) =>
-    [
-        name + end, name + end + ".index.json",
-        name + ".fp16" + end, name + ".fp16" + end + ".index.json", name + end + ".index.fp16.json",
-    ];
+    // the first that a folder has is taken: safetensors before pickles, full precision before fp16, whole before in parts
+    private static readonly string[] Usual = [.. Kinds.SelectMany(kind => (string[])[kind.Name + kind.End, kind.Name + kind.End + ".index.json", .. OfVariant(kind, Half)])];
+
+    private static string[] OfVariant((string Name, string End) kind, string variant) =>
+        [$"{kind.Name}.{variant}{kind.End}", $"{kind.Name}.{variant}{kind.End}.index.json", $"{kind.Name}{kind.End}.index.{variant}.json"];
 
     /// <summary>The weight file, or index of several, in a component's folder; null where there is none.</summary>
-    public static string? FindIn(string folder) => Names.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists);
+    /// <param name="folder">The component's.</param>
+    /// <param name="variant">Only weights of this variant, as <c>fp16</c> in <c>model.fp16.safetensors</c>; null: full precision, else fp16.</param>
+    public static string? FindIn(string folder, string? variant = null) =>
+        (variant is null ? Usual : Kinds.SelectMany(kind => OfVariant(kind, variant))).Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists);
 
     /// <summary>The same, where there must be one.</summary>
     /// <exception cref="CheckpointException">The folder has none; the message says what it has.</exception>
-    public static string Find(string folder)
+    public static string Find(string folder, string? variant = null)
     {
-        if (FindIn(folder) is { } found) return found;
+        if (FindIn(folder, variant) is { } found) return found;
         var present = Directory.GetFiles(folder).Select(file => Path.GetFileName(file)!).Order(StringComparer.Ordinal).ToList();
         var has = present.Count == 0 ? "it is empty" : $"it has {string.Join(", ", present.Take(10))}{(present.Count > 10 ? ", …" : "")}";
-        throw TensorFile.Refuse(folder, $"the folder holds no weights: {has}", "expected diffusion_pytorch_model.safetensors, model.safetensors or pytorch_model.bin");
+        var others = present.SelectMany(VariantsOf).Distinct().ToList();
+        if (variant is not null)
+        {
+            var known = others.Count == 0 ? "leave the variant out" : $"variants that it has: {string.Join(", ", others)}";
+            throw TensorFile.Refuse(folder, $"the folder holds no weights of the variant {variant}: {has}", known);
+        }
+        throw TensorFile.Refuse(folder, $"the folder holds no weights: {has}",
+            others.Count == 0 ? "expected diffusion_pytorch_model.safetensors, model.safetensors or pytorch_model.bin" : $"it has weights of a variant, which must be named: {string.Join(", ", others)}");
     }
+
+    /// <summary>The variant that a file's name says.</summary>
+    private static IEnumerable<string> VariantsOf(string file) => from kind in Kinds
+                                                                  let match = Regex.Match(file, $@"^{Regex.Escape(kind.Name)}\.(?<variant>[A-Za-z0-9_-]+?)(-\d+-of-\d+)?{Regex.Escape(kind.End)}(\.index\.json)?$")
+                                                                  where match.Success && !Regex.IsMatch(match.Groups["variant"].Value, @"^\d+-of-\d+$")
+                                                                  select match.Groups["variant"].Value;
 
     /// <summary>Opens the parts that an index names. Every tensor must be in the part the index says, and in no other.</summary>
     /// <returns>Where each tensor is; the caller owns the files.</returns>

@@ -99,6 +99,9 @@ internal static class ResumedOptions
             }
         }
         values["the pictures and captions themselves"] = data.Fingerprint()[..16];
-        return values.Where(item => !Array.Exists(Free, free => item.Key.StartsWith(free, StringComparison.Ordinal))).ToDictionary();
+        return values.Where(item => !Array.Exists(Free, free => item.Key.StartsWith(free, StringComparison.Ordinal)) && !IsPlace(item.Key)).ToDictionary();
+
+        // folders may move: their pictures and captions are held against the fingerprint
+        static bool IsPlace(string key) => key.StartsWith("data[", StringComparison.Ordinal) && key.EndsWith("].folder", StringComparison.Ordinal);
     }
 }

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using LowRank.Families;
 using LowRank.Foundation;
 
 namespace LowRank.Recipes;
@@ -104,7 +103,7 @@ internal sealed class BenchKidExperiment
         }
         values["the pictures and captions themselves"] = data.Fingerprint();
         if (data.FingerprintOfOthers() is { } others) values["the other pictures and captions themselves"] = others;
-        values["the base model itself"] = ModelIdentity.HashOf(FamilyDetector.Find(options.Model), "scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae")[..16];   // the embedded one changes with the program
+        values["the base model itself"] = ModelIdentity.HashOf(options.Model, null, "scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae")[..16];   // the embedded one changes with the program
         return values;
     }
 

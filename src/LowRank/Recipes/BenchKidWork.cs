@@ -182,14 +182,14 @@ internal sealed class BenchKidWork(BenchKidOptions options, BenchKidData data, F
 
     private static BenchKidMeasured Size(BenchKidPart part, IRunOptions recipe, IReadOnlyList<TrainingEvent> events)
     {
-        var result = events.OfType<RunFinished>().Last().Adapter;
+        var folder = RunFolder.Open(recipe.Output);   // the log names the place where it was made, and folders may move
         return new BenchKidMeasured
         {
             Part = part.Name,
             Seconds = 0,
             Rate = recipe.Training.LearningRate,
             TrainedNumbers = events.OfType<RunStarted>().Last().Plan.Parameters,
-            ResultBytes = File.Exists(result) ? new FileInfo(result).Length : Directory.GetFiles(result, "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length),
+            ResultBytes = File.Exists(folder.Adapter) ? new FileInfo(folder.Adapter).Length : Directory.GetFiles(folder.Model, "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length),
         };
     }
 

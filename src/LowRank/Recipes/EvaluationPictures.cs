@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.RegularExpressions;
+using LowRank.Adapters;
 using LowRank.Data;
 using LowRank.Families;
 using LowRank.Foundation;
@@ -45,6 +46,7 @@ internal static partial class EvaluationPictures
         var folder = Path.GetFullPath(Path.Combine(options.Output, "pictures"));
         using var quiet = no_grad();
         using var family = FamilyDetector.Open(options.Model!, options.Precision == Training.Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
+        foreach (var warning in family.Warnings) warn(warning);
         var note = NoteOf(options, prompts, family.ComponentNames);
         if (!DrawnFolder.IsClaimed(folder, note, "the folder for drawn pictures", "another output folder", ("to measure pictures that are there, name their folder with generated in place of model", "as they are, they can be measured: name their folder with generated in place of model"))) DrawnFolder.Claim(folder, note);
         var pictures = Enumerable.Range(0, prompts.Count * options.Count).Select(i => FileOf(folder, options.Seed + i)).ToList();
@@ -86,7 +88,7 @@ internal static partial class EvaluationPictures
     private static DrawnNote NoteOf(EvaluateOptions options, IReadOnlyList<string> prompts, IEnumerable<string> components) => new()
     {
         Model = Path.GetFileName(Path.TrimEndingDirectorySeparator(options.Model!)),
-        Weights = ModelIdentity.HashOf(FamilyDetector.Find(options.Model!), ["scheduler", "tokenizer", "tokenizer_2", "vae", .. components]),
+        Weights = ModelIdentity.HashOf(options.Model!, null, ["scheduler", "tokenizer", "tokenizer_2", "vae", .. components]),
         Adapters = [.. options.Adapters.Select(use => string.Create(CultureInfo.InvariantCulture, $"{HashOf(use.File)} {use.InWords()}"))],
         Embeddings = [.. options.Embeddings.Select(use => $"{HashOf(use.File)} {use.Token}")],
         Prompts = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', prompts)))),
@@ -100,7 +102,11 @@ internal static partial class EvaluationPictures
     };
 
     /// <summary>A file that is not there is told of where it is opened; a folder (PEFT's) by its files.</summary>
-    private static string HashOf(string path) => Directory.Exists(path) ? ModelIdentity.HashOf(path, ".") : File.Exists(path) ? Training.CacheKey.OfFile(path) : path;
+    private static string HashOf(string nameOrPath)
+    {
+        var path = ShippedAdapters.Find(nameOrPath);
+        return Directory.Exists(path) ? ModelIdentity.HashOf(Directory.GetFiles(path).Order(StringComparer.Ordinal).Select(file => (Path.GetFileName(file), file))) : File.Exists(path) ? Training.CacheKey.OfFile(path) : path;
+    }
 
     [GeneratedRegex(@"^\d{5,}(-\d+)?-(?:grid|sweep)\.png$")]
     private static partial Regex Sheet();

@@ -4,16 +4,19 @@ using LowRank.Hub;
 
 namespace LowRank.Recipes;
 
-/// <summary>A model by name, where it is on this machine.</summary>
+/// <summary>A model, where it is on this machine.</summary>
 public sealed class FetchedModel
 {
-    internal FetchedModel(string name, string place, long received) => (Name, Place, Received) = (name, place, received);
+    internal FetchedModel(string name, string place, string? tokenizer, long received) => (Name, Place, Tokenizer, Received) = (name, place, tokenizer, received);
 
     /// <summary>What to write down: <c>org/name@COMMIT</c>, which means these very files on every machine. A path stays as it was.</summary>
     public string Name { get; }
 
-    /// <summary>The folder of the model, or for a name with a file in it that file.</summary>
+    /// <summary>The folder of the model, or the file.</summary>
     public string Place { get; }
+
+    /// <summary>Folder of the tokenizer in the cache, for a checkpoint of one file that has none of its own; null for others.</summary>
+    public string? Tokenizer { get; }
 
     /// <summary>Bytes that came over the network; 0 where all was there.</summary>
     public long Received { get; }
@@ -24,27 +27,42 @@ public static class FetchModel
 {
     /// <summary>
     /// Fetches what a model needs and nothing else. What is on this machine is not asked for again; an interrupted download goes on where it stopped; contents are checked
-    /// against their hashes. All other recipes take the name afterwards.
+    /// against their hashes. All other recipes take the name afterwards. For a checkpoint of one file, by name or by path, that has no tokenizer, CLIP's is fetched.
     /// </summary>
     /// <param name="model"><c>org/name</c>, <c>org/name@revision</c>, <c>org/name/file.safetensors</c>. What exists as a path, or cannot be a name, is left as it is.</param>
     /// <param name="hub">Cache, address and token; null: as the environment says (<see cref="HubOptions.FromEnvironment()"/>).</param>
-    /// <param name="variant">Which weights a pipeline must have, such as <c>fp16</c>; null: the plain ones, which are in full precision, and where there are none those in half precision.</param>
+    /// <param name="files">How the model's files are read: which variant of its weights a pipeline must have, and where the tokenizer of one file is; null: as usual.</param>
     /// <param name="update">Asks the server where a branch is now, although the cache has what it was.</param>
     /// <param name="progress">Hears what is downloaded, before it begins, and how far it is.</param>
     /// <param name="cancellation">Stops; what is downloaded is kept for the next time.</param>
     /// <exception cref="CheckpointException">There is no such model, it is not given to everybody, it is no model of a family that is known, the network or the disk fails: each with what to try.</exception>
     /// <exception cref="OptionsException">The address or the token cannot be used.</exception>
     /// <exception cref="OperationCanceledException">Stopped.</exception>
-    public static FetchedModel Run(string model, HubOptions? hub = null, string? variant = null, bool update = false, IProgress<HubProgress>? progress = null, CancellationToken cancellation = default) =>
-        Run(model, hub ?? HubOptions.FromEnvironment(), variant, update, progress, null, cancellation);
+    public static FetchedModel Run(string model, HubOptions? hub = null, ModelFileOptions? files = null, bool update = false, IProgress<HubProgress>? progress = null, CancellationToken cancellation = default) =>
+        Run(model, hub ?? HubOptions.FromEnvironment(), files, update, progress, null, cancellation);
 
     /// <summary>The same with a test's own transport.</summary>
-    internal static FetchedModel Run(string model, HubOptions hub, string? variant, bool update, IProgress<HubProgress>? progress, HubTransport? transport, CancellationToken cancellation)
+    internal static FetchedModel Run(string model, HubOptions hub, ModelFileOptions? files, bool update, IProgress<HubProgress>? progress, HubTransport? transport, CancellationToken cancellation)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(model);
-        if (Path.Exists(model) || HubName.Of(model) is not { } name) return new FetchedModel(model, model, 0);
-        var fetch = new HubFetch(hub, progress, transport);
-        var (pinned, place) = fetch.ModelAsync(name, variant, update, FamilyDetector.RequireFamily, cancellation).GetAwaiter().GetResult();
-        return new FetchedModel(pinned.ToString(), place, fetch.Received);
+        var (name, place, received) = (model, model, 0L);
+        if (!Path.Exists(model) && HubName.Of(model) is { } asked)
+        {
+            var fetch = new HubFetch(hub, progress, transport);
+            (var pinned, place) = fetch.ModelAsync(asked, files?.Variant, update, FamilyDetector.RequireFamily, cancellation).GetAwaiter().GetResult();
+            (name, received) = (pinned.ToString(), fetch.Received);
+        }
+        if (!File.Exists(place) || ModelFiles.At(place, (files ?? new ModelFileOptions()) with { Hub = hub }) is not SingleFile file) return new FetchedModel(name, place, null, received);
+        if (file.LackingTokenizer is null || hub.Offline) return new FetchedModel(name, place, file.CachedTokenizer, received);
+        var more = new HubFetch(hub, progress, transport);
+        try
+        {
+            var tokenizer = more.FilesAsync(HubName.Of(TokenizerSearch.ClipVocabulary)!, TokenizerSearch.ClipFiles, cancellation).GetAwaiter().GetResult();
+            return new FetchedModel(name, place, tokenizer, received + more.Received);
+        }
+        catch (CheckpointException problem)
+        {
+            throw new CheckpointException($"{file.RefuseTokenizer().Message}\n  download    {problem.Message.ReplaceLineEndings("\n              ")}", problem);
+        }
     }
 }

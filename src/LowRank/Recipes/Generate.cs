@@ -54,7 +54,8 @@ public static class Generate
         var named = NamedInPrompts.Of(options);
         OutputFolder.RequireWritable(options.Output);
         using var quiet = no_grad();
-        using var studio = Studio.Open(options.Model, options.Precision);
+        using var studio = Studio.Open(options.Model, options.Precision, options.ModelFile);
+        foreach (var warning in studio.Family.Warnings) Warn(warning);
         using var start = StartPicture.Of(options, studio.Family);
         studio.LoadAll(named, options.AllowUnmatched, Warn);
         var drawing = options with { Prompt = named.Prompt, NegativePrompt = named.NegativePrompt };

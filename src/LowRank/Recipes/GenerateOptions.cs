@@ -1,12 +1,16 @@
 using System.Globalization;
+using LowRank.Families;
 
 namespace LowRank.Recipes;
 
 /// <summary>What pictures to make, with what, and where to.</summary>
 public sealed record GenerateOptions : PictureOptions
 {
-    /// <summary>The base model: <c>icons-64</c> (embedded) or a folder in the diffusers layout.</summary>
+    /// <summary>The base model: <c>icons-64</c> (embedded), a folder in the diffusers layout, or a checkpoint of one file.</summary>
     public required string Model { get; init; }
+
+    /// <summary>How the model's files are read. Unset: as usual.</summary>
+    public ModelFileOptions? ModelFile { get; init; }
 
     /// <summary>Adapters to attach, each with a strength; files, or names in <see cref="AdapterFolder"/>.</summary>
     public IReadOnlyList<AdapterUse> Adapters { get; init; } = [];
@@ -46,7 +50,7 @@ public sealed record GenerateOptions : PictureOptions
         {
             if (!good) problems.Add(problem.ToString(CultureInfo.InvariantCulture));
         }
-        Check(!string.IsNullOrWhiteSpace(Model), $"model: empty; must be icons-64 or a model folder");
+        Check(!string.IsNullOrWhiteSpace(Model), $"model: empty; must be icons-64, a model folder or a checkpoint file");
         Check(!string.IsNullOrWhiteSpace(Output), $"output: empty; must be a folder");
         problems.AddRange(base.Validate());
         Check(Count >= 1, $"count: {Count}; must be 1 or more");

@@ -2,6 +2,7 @@ using System.Globalization;
 using LowRank.Adapters;
 using LowRank.Data;
 using LowRank.Diffusion;
+using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Training;
 
@@ -12,6 +13,10 @@ internal interface IRunOptions
 {
     TrainingMethod Method { get; }
     string Model { get; }
+
+    /// <summary>How the model's files are read; null: as usual.</summary>
+    ModelFileOptions? ModelFile { get; }
+
     string Output { get; }
     long Seed { get; }
     IReadOnlyList<DataSetOptions> Data { get; }
@@ -95,7 +100,7 @@ internal static class RunOptions
     public static IEnumerable<string> Problems(IRunOptions options, TrainingMethod method, IEnumerable<string> own)
     {
         if (options.Method != method) yield return $"method: {RecipeFile.Word(options.Method.ToString())}; these are the options of {RecipeFile.Word(method.ToString())}";
-        if (string.IsNullOrWhiteSpace(options.Model)) yield return "model: empty; must be icons-64 or a model folder";
+        if (string.IsNullOrWhiteSpace(options.Model)) yield return "model: empty; must be icons-64, a model folder or a checkpoint file";
         if (string.IsNullOrWhiteSpace(options.Output)) yield return "output: empty; must be a folder";
         if (options.Data.Count == 0) yield return "data: empty; add at least one [[data]] table with a folder of pictures";
         for (var i = 0; i < options.Data.Count; i++)

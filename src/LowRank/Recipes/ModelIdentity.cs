@@ -14,8 +14,7 @@ internal sealed record ModelIdentity(string Pictures, string Texts)
     public static ModelIdentity Of(IRunOptions options)
     {
         if (options.Training.Cache == CacheKind.Memory) return new ModelIdentity(options.Model, options.Model);
-        var folder = FamilyDetector.Find(options.Model);
-        return new ModelIdentity(HashOf(folder, "vae"), $"{HashOf(folder, "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")} {options.Training.Precision} {options.Training.ClipSkip}");
+        return new ModelIdentity(HashOf(options.Model, options.ModelFile, "vae"), $"{HashOf(options.Model, options.ModelFile, "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")} {options.Training.Precision} {options.Training.ClipSkip}");
     }
 
     /// <summary>The same for texts in which these learned tokens, as they are now, may stand.</summary>
@@ -25,17 +24,26 @@ internal sealed record ModelIdentity(string Pictures, string Texts)
         return this with { Texts = $"{Texts} {Convert.ToHexStringLower(SHA256.HashData(tokens.FlatParameters.cpu().contiguous().bytes))}" };
     }
 
-    /// <summary>Hash of all files in these parts of a model.</summary>
-    public static string HashOf(string model, params string[] parts)
+    /// <summary>Hash of all files of these parts of a model.</summary>
+    /// <param name="model">As for <see cref="FamilyDetector.Open"/>.</param>
+    /// <param name="options">As there.</param>
+    /// <param name="parts">Those that it lacks are passed over.</param>
+    public static string HashOf(string model, ModelFileOptions? options, params string[] parts)
+    {
+        var files = ModelFiles.At(FamilyDetector.Find(model), options);
+        return HashOf(parts.SelectMany(files.FilesOf));
+    }
+
+    /// <summary>Hash of files and what they are called.</summary>
+    public static string HashOf(IEnumerable<(string Name, string File)> files)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var folder in parts.Select(part => Path.Combine(model, part)).Where(Directory.Exists))
+        var known = new Dictionary<string, byte[]>();
+        foreach (var (name, file) in files)
         {
-            foreach (var file in Directory.GetFiles(folder).Order(StringComparer.Ordinal))
-            {
-                hash.AppendData(System.Text.Encoding.UTF8.GetBytes(Path.GetRelativePath(model, file).Replace('\\', '/')));
-                hash.AppendData(Convert.FromHexString(CacheKey.OfFile(file)));
-            }
+            hash.AppendData(System.Text.Encoding.UTF8.GetBytes(name));
+            if (!known.TryGetValue(file, out var content)) known[file] = content = Convert.FromHexString(CacheKey.OfFile(file));   // one file may be all parts
+            hash.AppendData(content);
         }
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }

@@ -11,11 +11,14 @@ public sealed class ModelReport
     {
     }
 
-    /// <summary>The folder, in full.</summary>
+    /// <summary>The folder or file, in full.</summary>
     public required string Folder { get; init; }
 
     /// <summary>What the model is, in words; null where it could not be opened.</summary>
     public required string? Description { get; init; }
+
+    /// <summary>How a checkpoint of one file was understood, one a line; empty for folders, which say everything.</summary>
+    public IReadOnlyList<string> Findings { get; init; } = [];
 
     /// <summary>The parts that its index names, in its order.</summary>
     public required IReadOnlyList<ModelPart> Parts { get; init; }
@@ -34,6 +37,7 @@ public sealed class ModelReport
     {
         var text = new StringBuilder(Folder);
         Line("model", Description ?? "could not be opened");
+        for (var i = 0; i < Findings.Count; i++) Line(i == 0 ? "found" : "", Findings[i]);
         for (var i = 0; i < Parts.Count; i++) Line(i == 0 ? "parts" : "", InWords(Parts[i]));
         if (Trial is not null) Line("trial", Trial);
         for (var i = 0; i < Trouble.Count; i++) Line(i == 0 ? "trouble" : "", Trouble[i].ReplaceLineEndings("; ").Replace(";   ", "; ", StringComparison.Ordinal));

@@ -3,7 +3,6 @@ using LowRank.Adapters;
 using LowRank.Data;
 using LowRank.Diffusion;
 using LowRank.Diffusion.Samplers;
-using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Training;
@@ -97,7 +96,7 @@ internal static class PriorPictures
     private static PriorNote NoteOf(IRunOptions options, PriorOptions prior, IDiffusionFamily family) => new()
     {
         Model = Path.GetFileName(Path.TrimEndingDirectorySeparator(options.Model)),
-        Weights = ModelIdentity.HashOf(FamilyDetector.Find(options.Model), ["scheduler", "tokenizer", "tokenizer_2", "vae", .. family.ComponentNames]),
+        Weights = ModelIdentity.HashOf(options.Model, options.ModelFile, ["scheduler", "tokenizer", "tokenizer_2", "vae", .. family.ComponentNames]),
         Prompt = prior.Prompt,
         NegativePrompt = prior.NegativePrompt,
         Sampler = prior.Sampler,

@@ -119,6 +119,7 @@ internal static class RunEstimate
         {
             Model = options.Model,
             Family = family.Description,
+            ModelWarnings = family.Warnings,
             ModelParameters = model.parameters().Sum(parameter => parameter.numel()),
             Data = data.Report,
             Modules = trained.Modules,

@@ -45,9 +45,10 @@ public sealed class Studio : IDisposable
     /// <summary>Opens a model: its configurations. Weights are read when they are first needed, and stay.</summary>
     /// <param name="model">As <see cref="GenerateOptions.Model"/>.</param>
     /// <param name="precision">Arithmetic of the model.</param>
+    /// <param name="files">How the model's files are read; null: as usual.</param>
     /// <exception cref="LowRankException">It cannot be used.</exception>
-    public static Studio Open(string model, Precision precision = Precision.Fp32) =>
-        new(FamilyDetector.Open(model, precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32), model, owned: true);
+    public static Studio Open(string model, Precision precision = Precision.Fp32, ModelFileOptions? files = null) =>
+        new(FamilyDetector.Open(model, precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32, files: files), model, owned: true);
 
     /// <summary>Over a model that stays the caller's.</summary>
     internal static Studio Over(IDiffusionFamily family, string model) => new(family, model, owned: false);

@@ -87,7 +87,7 @@ public static class TrainLora
     }
 
     internal static IDiffusionFamily Open(IRunOptions options) =>
-        FamilyDetector.Open(options.Model, TypeOf(options), widen: options.Inpainting is { Widen: true });
+        FamilyDetector.Open(options.Model, TypeOf(options), widen: options.Inpainting is { Widen: true }, files: options.ModelFile);
 
     /// <summary>Element type of denoiser and text encoders.</summary>
     internal static ScalarType TypeOf(IRunOptions options) => options.Training.Precision == Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32;

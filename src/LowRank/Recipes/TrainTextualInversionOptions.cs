@@ -1,4 +1,5 @@
 using LowRank.Data;
+using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Training;
 
@@ -12,6 +13,9 @@ public sealed record TrainTextualInversionOptions : IRunOptions
 
     /// <summary>The base model: <c>icons-64</c> (embedded) or a folder in the diffusers layout.</summary>
     public required string Model { get; init; }
+
+    /// <summary>How the model's files are read. Unset: as usual.</summary>
+    public ModelFileOptions? ModelFile { get; init; }
 
     /// <summary>Run folder; made when absent. A folder that already holds a run is refused.</summary>
     public required string Output { get; init; }

@@ -7,24 +7,26 @@ using static TorchSharp.torch;
 namespace LowRank.Recipes;
 
 /// <summary>
-/// Proves that a model's folder is whole and will load elsewhere: parts, classes and configurations, every weight by name and shape, every number,
+/// Proves that a model is whole and will load elsewhere: parts, classes and configurations, every weight by name and shape, every number,
 /// what the parts must agree in, and one step of drawing.
 /// </summary>
 public static class VerifyModel
 {
     /// <summary>Looks at everything; what is wrong is in the report. Reads all weights, and holds the model in memory in float32 for the trial.</summary>
-    /// <param name="model">A folder in the diffusers layout, or <c>icons-64</c>, the embedded base.</param>
-    /// <exception cref="CheckpointException">There is no such folder, or no index in it.</exception>
-    public static ModelReport Run(string model)
+    /// <param name="model">A folder in the diffusers layout, a checkpoint of one file, or <c>icons-64</c>, the embedded base.</param>
+    /// <param name="options">How its files are read; null: as usual.</param>
+    /// <exception cref="CheckpointException">There is no such model, no index in the folder, or the file is no whole model.</exception>
+    /// <exception cref="OptionsException">Options that do not go with the model.</exception>
+    public static ModelReport Run(string model, ModelFileOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(model);
-        var folder = FamilyDetector.Find(model);
-        var parts = ModelCheck.Parts(folder);
+        var files = ModelFiles.At(FamilyDetector.Find(model), options);
+        var parts = ModelCheck.Parts(files);
         var trouble = parts.SelectMany(part => part.Trouble.Select(problem => $"{part.Name}: {problem}")).ToList();
         var (description, trial) = ((string?)null, (string?)null);
         try
         {
-            using var family = FamilyDetector.Open(folder);
+            using var family = FamilyDetector.Open(model, files: options);
             description = family.Description;
             trouble.AddRange(ModelCheck.TokenTrouble(family));
             if (trouble.Count == 0) trial = Draw(family, trouble);
@@ -37,7 +39,7 @@ public static class VerifyModel
         {
             trouble.Add(problem.Message);
         }
-        return new ModelReport { Folder = folder, Description = description, Parts = parts, Trial = trial, Trouble = trouble };
+        return new ModelReport { Folder = files.Path, Findings = files.Findings, Description = description, Parts = parts, Trial = trial, Trouble = trouble };
     }
 
     /// <summary>One prediction at a small size, and the picture that it says.</summary>

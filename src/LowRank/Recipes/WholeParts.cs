@@ -20,7 +20,7 @@ internal static class WholeParts
             const int AnySize = 64;   // only captions are looked at
             var images = TrainingData.Read(options.Data, AnySize, options.Validation.Share).Images;
             return BuiltTokenizer.Count(images.Select(image => Captions.Plain(image.Caption, image.Options.CaptionRules)), options.Full.Words);
-        });
+        }, options.ModelFile);
     }
 
     /// <summary>Takes the parts that the recipe names out of a model, with random weights where it says so. The caller disposes the result before the model.</summary>

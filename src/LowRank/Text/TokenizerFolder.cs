@@ -9,40 +9,54 @@ namespace LowRank.Text;
 /// </summary>
 internal static class TokenizerFolder
 {
-    /// <summary>Whether a folder holds a tokenizer.</summary>
-    public static bool IsIn(string folder) => Path.Exists(Path.Combine(folder, "vocab.json")) || Path.Exists(Path.Combine(folder, "tokenizer.json"));
+    /// <summary>All file names that a tokenizer may have.</summary>
+    public static IReadOnlyList<string> Files { get; } = ["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 
+    /// <summary>Whether there is a tokenizer.</summary>
+    /// <param name="read">A file's content by its name; null where it is not there.</param>
+    public static bool IsIn(Func<string, byte[]?> read) => read("vocab.json") is not null || read("tokenizer.json") is not null;
+
+    /// <summary>The content of a file of a folder; null where it is not there.</summary>
+    public static Func<string, byte[]?> In(string folder) => name => Path.Exists(Path.Combine(folder, name)) ? File.ReadAllBytes(Path.Combine(folder, name)) : null;
+
+    /// <summary>Reads a folder on disk.</summary>
     /// <exception cref="CheckpointException">A file is missing or damaged, or asks for what CLIP's tokenizer does not do.</exception>
-    public static ClipTokenizer Open(string folder)
+    public static ClipTokenizer Open(string folder) => Open(folder, In(folder));
+
+    /// <summary>Reads a tokenizer wherever its files lie.</summary>
+    /// <param name="folder">What to call the place in messages.</param>
+    /// <param name="read">A file's content by its name; null where it is not there.</param>
+    /// <exception cref="CheckpointException">A file is missing or damaged, or asks for what CLIP's tokenizer does not do.</exception>
+    public static ClipTokenizer Open(string folder, Func<string, byte[]?> read)
     {
-        using var config = ReadIfPresent(folder, "tokenizer_config.json");
-        using var map = ReadIfPresent(folder, "special_tokens_map.json");
+        using var config = ReadIfPresent(folder, "tokenizer_config.json", read);
+        using var map = ReadIfPresent(folder, "special_tokens_map.json", read);
         RequireClip(config, Path.Combine(folder, "tokenizer_config.json"));
         var special = ReadSpecial(config, map, folder);
-        var added = ReadAdded(folder, config);
-        if (Path.Exists(Path.Combine(folder, "vocab.json")) || !Path.Exists(Path.Combine(folder, "tokenizer.json")))
+        using var older = ReadIfPresent(folder, "added_tokens.json", read);
+        var added = ReadAdded(folder, config, older);
+        if (read("vocab.json") is not null || read("tokenizer.json") is null)
         {
-            return new ClipTokenizer(ReadVocabulary(folder), special, added, folder);
+            return new ClipTokenizer(ReadVocabulary(folder, read), special, added, folder);
         }
         var path = Path.Combine(folder, "tokenizer.json");
-        using var whole = Read(path);
+        using var whole = Read(folder, "tokenizer.json", read);
         return new ClipTokenizer(ReadWhole(whole, path, added), special, added, folder);
     }
 
-    private static BytePairVocabulary ReadVocabulary(string folder)
+    private static BytePairVocabulary ReadVocabulary(string folder, Func<string, byte[]?> read)
     {
-        var path = Path.Combine(folder, "vocab.json");
-        using var json = Read(path);
-        var ids = ReadIds(json.RootElement, path);
-        return new BytePairVocabulary(ids, ReadMerges(Path.Combine(folder, "merges.txt")), folder);
+        using var json = Read(folder, "vocab.json", read);
+        var ids = ReadIds(json.RootElement, Path.Combine(folder, "vocab.json"));
+        return new BytePairVocabulary(ids, ReadMerges(Path.Combine(folder, "merges.txt"), Require(folder, "merges.txt", read)), folder);
     }
 
-    private static List<(string, string)> ReadMerges(string path)
+    private static List<(string, string)> ReadMerges(string path, byte[] text)
     {
-        RequireFile(path);
         List<(string, string)> merges = [];
         var number = 0;
-        foreach (var line in File.ReadLines(path))
+        using var lines = new StreamReader(new MemoryStream(text));
+        while (lines.ReadLine() is { } line)
         {
             number++;
             if (line.Length == 0 || line.StartsWith("#version", StringComparison.Ordinal)) continue;
@@ -126,7 +140,7 @@ internal static class TokenizerFolder
         };
     }
 
-    private static List<AddedToken> ReadAdded(string folder, JsonDocument? config)
+    private static List<AddedToken> ReadAdded(string folder, JsonDocument? config, JsonDocument? older)
     {
         List<AddedToken> added = [];
         if (Property(config, "added_tokens_decoder") is { ValueKind: JsonValueKind.Object } decoder)
@@ -138,7 +152,6 @@ internal static class TokenizerFolder
                 Add(added, entry.Value, id, path, entry.Name);
             }
         }
-        using var older = ReadIfPresent(folder, "added_tokens.json");
         if (older is null) return added;
         foreach (var (text, id) in ReadIds(older.RootElement, Path.Combine(folder, "added_tokens.json")))
         {
@@ -177,25 +190,22 @@ internal static class TokenizerFolder
     private static JsonElement? Property(JsonDocument? json, string key) =>
         json is not null && json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty(key, out var value) ? value : null;
 
-    private static JsonDocument? ReadIfPresent(string folder, string name) => Path.Exists(Path.Combine(folder, name)) ? Read(Path.Combine(folder, name)) : null;
+    private static JsonDocument? ReadIfPresent(string folder, string name, Func<string, byte[]?> read) => read(name) is null ? null : Read(folder, name, read);
 
-    private static JsonDocument Read(string path)
+    private static JsonDocument Read(string folder, string name, Func<string, byte[]?> read)
     {
-        RequireFile(path);
         try
         {
-            return JsonDocument.Parse(File.ReadAllBytes(path));
+            return JsonDocument.Parse(Require(folder, name, read));
         }
         catch (JsonException error)
         {
-            throw new CheckpointException($"not JSON: {error.Message}; in {path}; copy the file from the model again", error);
+            throw new CheckpointException($"not JSON: {error.Message}; in {Path.Combine(folder, name)}; copy the file from the model again", error);
         }
     }
 
-    private static void RequireFile(string path)
-    {
-        if (!File.Exists(path)) throw new CheckpointException($"the tokenizer lacks a file: {Path.GetFileName(path)}; in {Path.GetDirectoryName(path)}; a tokenizer folder holds vocab.json and merges.txt, or tokenizer.json");
-    }
+    private static byte[] Require(string folder, string name, Func<string, byte[]?> read) =>
+        read(name) ?? throw new CheckpointException($"the tokenizer lacks a file: {name}; in {folder}; a tokenizer folder holds vocab.json and merges.txt, or tokenizer.json");
 
     private static CheckpointException WrongKind(string expected, JsonElement found, string path, string key) =>
         new($"{expected} is expected: {key} is {found.GetRawText()[..Math.Min(found.GetRawText().Length, 60)]}; in {path}; copy the file from the model again");

@@ -88,7 +88,7 @@ public static class RunReport
             rows.Add(("time", $"{steps.Select(step => step.Seconds).Order().ElementAt(steps.Count / 2):0.###} s a step (median)"));
             rows.Add(("memory", $"{steps.Max(step => step.MemoryBytes) / 1e9:0.00} GB at most"));
         }
-        if (measured.Count > 0) rows.Add(("reconstruction", $"{measured[0].Psnr:0.0} dB before, {measured[^1].Psnr:0.0} dB now; PSNR, mean of {measured[^1].Pictures} pictures"));
+        if (measured.Count > 0) rows.Add(("reconstruction", $"{measured.MinBy(item => item.Step)!.Psnr:0.0} dB before, {measured.MaxBy(item => item.Step)!.Psnr:0.0} dB now; PSNR, mean of {measured[^1].Pictures} pictures"));
         if (heldOut is not null) rows.Insert(Math.Min(4, rows.Count), ("held-out loss", heldOut));
         Section(page, "What was trained", $"<table class=\"facts\">{string.Concat(rows.Select(row => $"<tr><td>{row.Item1}</td><td>{Text(row.Item2.ToString(CultureInfo.InvariantCulture))}</td></tr>"))}</table>");
     }

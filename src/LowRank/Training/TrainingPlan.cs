@@ -15,6 +15,9 @@ public sealed class TrainingPlan
     /// <summary>What it turned out to be: "Stable Diffusion 1".</summary>
     public required string Family { get; init; }
 
+    /// <summary>What was assumed where the model's files do not say it, one a line.</summary>
+    public IReadOnlyList<string> ModelWarnings { get; init; } = [];
+
     /// <summary>Numbers in the denoiser; in the autoencoder where that is trained.</summary>
     public required long ModelParameters { get; init; }
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using LowRank.Families;
 using LowRank.Recipes;
 using LowRank.Testing;
 
@@ -93,6 +94,11 @@ public sealed partial class DocumentsTests
     {
         foreach (var property in defaults.GetType().GetProperties().Where(property => property.CanWrite))
         {
+            if (property.PropertyType == typeof(ModelFileOptions))
+            {
+                foreach (var own in property.PropertyType.GetProperties().Where(own => own.CanWrite)) Assert.Contains($"`--{RecipeFile.Key(own.Name).Replace('_', '-')}`", page, StringComparison.Ordinal);
+                continue;
+            }
             var name = "--" + (property.Name == "Adapters" ? "adapter" : property.Name == "Embeddings" ? "embedding" : RecipeFile.Key(property.Name).Replace('_', '-'));
             var row = Assert.Single(page.Split('\n'), line => line.StartsWith('|') && line.Split('|')[1].Contains($"`{name}`", StringComparison.Ordinal));
             var shown = row.Split('|')[2].Trim();

@@ -11,17 +11,8 @@ public class FamilyDetectorTests
     [Fact]
     public void A_name_that_is_no_model_is_refused_with_the_nearest_known_name()
     {
-        Assert.Equal("no model is there; icons-46 (did you mean \"icons-64\"?); name a folder that holds model_index.json, or an embedded model: icons-64", Refusal("icons-46"));
-        Assert.Equal("no model is there; /nowhere/sd15; name a folder that holds model_index.json, or an embedded model: icons-64", Refusal("/nowhere/sd15"));
-    }
-
-    [Fact]
-    public void A_file_is_refused_with_the_way_to_a_folder()
-    {
-        using var folder = new ModelFolder("sd1");
-        var file = folder.File("unet/diffusion_pytorch_model.safetensors");
-
-        Assert.Equal($"a model is a folder in the diffusers layout, this is a file; {file}; convert single-file checkpoints with diffusers (from_single_file, save_pretrained) and name the folder", Refusal(file));
+        Assert.Equal("no model is there; icons-46 (did you mean \"icons-64\"?); name a folder that holds model_index.json, a checkpoint of one file (.safetensors, .ckpt), or an embedded model: icons-64", Refusal("icons-46"));
+        Assert.Equal("no model is there; /nowhere/sd15; name a folder that holds model_index.json, a checkpoint of one file (.safetensors, .ckpt), or an embedded model: icons-64", Refusal("/nowhere/sd15"));
     }
 
     [Fact]

@@ -3,7 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using LowRank.Adapters;
-using LowRank.Adapters.Formats;
+using LowRank.Foundation;
 using LowRank.Testing;
 
 namespace LowRank.Tests.Golden;

@@ -1,3 +1,4 @@
+using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Hub;
 using LowRank.Recipes;
@@ -47,7 +48,7 @@ internal sealed class Downloads : IDisposable
     public string Blob(string path) => Cache.Blob(Model, HubServer.HashOf(path, Tiny.Files[path]));
 
     public FetchedModel Fetch(string model = Model, string? variant = null, bool update = false, CancellationToken stop = default) =>
-        FetchModel.Run(model, Options, variant, update, new Heard(this), Transport, stop);
+        FetchModel.Run(model, Options, variant is null ? null : new ModelFileOptions { Variant = variant }, update, new Heard(this), Transport, stop);
 
     /// <summary>The whole message, with the places of this test as words.</summary>
     public string Refusal<T>(Action act) where T : LowRankException => Assert.Throws<T>(act).Message

@@ -66,6 +66,48 @@ public sealed class BenchKidCutTests : IDisposable
         static string Numbers(BenchKidResult result) => string.Join('\n', File.ReadAllLines(result.Results).Where(line => !line.Contains("\"recipe\"", StringComparison.Ordinal)));
     }
 
+    /// <summary>Cut in a training, and again when it is finished and not judged yet; the folders are elsewhere each time.</summary>
+    [Theory]
+    [InlineData("full")]
+    [InlineData("lora-1")]
+    public void An_experiment_whose_folders_moved_goes_on(string arm)
+    {
+        var small = bench.Small with { Arms = [arm], LearningRates = new BenchKidRates { Full = [1e-3], Lora = [1e-2] }, Training = bench.Options.Training with { Steps = 4 } };
+        TinyBench.Run(small with { Output = bench.Path("straight") });
+        var options = small;
+        Cut(item => item is StepFinished { Step: 2 }, resume: false);
+        Move("second");
+        Cut(item => item is RunFinished, resume: true);
+        Move("third");
+        TinyBench.Run(options, resume: true);
+        Assert.Equal(Judged("straight"), Judged("third/kid"));
+
+        void Cut(Func<TrainingEvent, bool> when, bool resume)
+        {
+            using var stop = new CancellationTokenSource();
+            void Work(string name, bool alone, CancellationToken cancellation) =>
+                new BenchKidWork(options, BenchKidData.Read(options, TestContext.Current.CancellationToken), Blocks.Open, new Training.Listener(item =>
+                {
+                    if (when(item)) stop.Cancel();
+                }), stop.Token).Make(BenchKidPart.All(options).First(part => part.Name == name));
+            Assert.ThrowsAny<OperationCanceledException>(() => TinyBench.Run(options, resume, worker: Work, cancellation: stop.Token));
+        }
+
+        void Move(string to)
+        {
+            string Moved(string folder)
+            {
+                var place = bench.Path(to, Path.GetFileName(folder));
+                Directory.Move(folder, place);
+                return place;
+            }
+            options = options with { Output = Moved(options.Output), Pictures = Moved(options.Pictures), Others = Moved(options.Others!) };
+        }
+
+        string Judged(string experiment) => string.Join('\n', Enumerable.Range(0, 2).SelectMany(fold =>
+            File.ReadAllLines(bench.Path([.. experiment.Split('/'), "parts", "judge", arm, $"fold-{fold}", "seed-3", "part.json"])).Where(line => !line.Contains("\"seconds\"", StringComparison.Ordinal))));
+    }
+
     [Fact]
     public void Pictures_that_are_drawn_are_not_drawn_again_and_missing_ones_come_out_the_same()
     {

@@ -116,7 +116,7 @@ public sealed class DrawnPriorTests : IDisposable
             """, Options);
         Assert.Equal(files, Pictures());
 
-        static string Hash(string model) => ModelIdentity.HashOf(model, "scheduler", "tokenizer", "tokenizer_2", "vae", "unet", "text_encoder");
+        static string Hash(string model) => ModelIdentity.HashOf(model, null, "scheduler", "tokenizer", "tokenizer_2", "vae", "unet", "text_encoder");
     }
 
     [Fact]

@@ -193,6 +193,15 @@ public sealed class EvaluateTests : IDisposable
     }
 
     [Fact]
+    public void Of_an_adapter_that_ships_the_weights_are_noted_and_not_its_name()
+    {
+        File.WriteAllText(folder.Path("prompts.txt"), "red heart\n");
+        Run(Options() with { Generated = null, Model = "icons-64", Adapters = [new AdapterUse("icons-line")], Prompts = folder.Path("prompts.txt"), Count = 6, Steps = 1, Guidance = 1 });
+        using var weights = File.OpenRead(Path.Combine(Repository.Root, "models", "adapters", "icons-line.safetensors"));
+        Assert.Contains(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(weights))[..16], File.ReadAllText(folder.Path("out", "pictures", "drawn.toml")), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Without_captions_or_texts_there_is_no_CLIP_score_and_a_warning_says_why()
     {
         var options = Options() with { Clip = folder.Path("clip") };

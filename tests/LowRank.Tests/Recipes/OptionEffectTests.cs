@@ -1,3 +1,4 @@
+using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Recipes;
 using LowRank.Tests.Documents;
@@ -20,6 +21,7 @@ public sealed class OptionEffectTests : IDisposable
 
     private static readonly string PredictsV = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v")}'";
     private static readonly string Inpaints = $"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd1-inpaint")}'";
+    private static readonly string[] OneFile = [$"model='{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "single-file", "sd1.safetensors")}'", $"model_file.config='{TinyRun.Model}'"];
     private const string Holes = "inpainting.full_holes=0";
     private const string Vae = "full.parts=['vae']", Shown = "preview.steps=20";   // previews of an autoencoder take no steps: the default
     private const string Text = "text_encoder.learning_rate=0.01";
@@ -29,6 +31,11 @@ public sealed class OptionEffectTests : IDisposable
     private static readonly (string Key, string Value, string[] With)[] Changes =
     [
         ("model", $"'{Path.Combine(LowRank.Testing.Repository.Root, "models", "icons-64")}'", []),
+        ("model_file.tokenizer", $"'{Path.Combine(LowRank.Testing.Repository.Root, "tests", "fixtures", "models", "pipelines", "sd2-v", "tokenizer")}'", OneFile),
+        ("model_file.config", "'{0}/../config'", OneFile),
+        ("model_file.prediction_type", "'v-prediction'", OneFile),
+        ("model_file.ema", "true", ["model='{0}/../averaged.safetensors'", $"model_file.config='{TinyRun.Model}'"]),
+        ("model_file.variant", "'other'", ["model='{0}/../variants'"]),
         ("seed", "6", []),
         ("data.caption", "\"a photo\"", []),
         ("data.prefix", "\"garden\"", []),
@@ -266,9 +273,31 @@ public sealed class OptionEffectTests : IDisposable
         with = [.. with.Select(setting => setting.Replace("{0}", run.Path("after"), StringComparison.Ordinal))];
         var row = RecipePage.Rows.Single(row => row.Path == key);
         var method = RecipePage.MethodOf(row.Section, row.Key) switch { "pivotal" => TrainingMethod.Pivotal, "full" => TrainingMethod.Full, _ => TrainingMethod.Lora };
+        if (key.StartsWith("model_file.", StringComparison.Ordinal)) WriteModels();
         var before = Left(method, "before", with);
         var after = Left(method, "after", [.. with, $"{set}={value.Replace("{0}", run.Path("after"), StringComparison.Ordinal)}"]);
         Assert.NotEqual(before, after);
+    }
+
+    /// <summary>Models whose files differ in what a key of <c>[model_file]</c> chooses.</summary>
+    private void WriteModels()
+    {
+        foreach (var file in Directory.GetFiles(TinyRun.Model, "*", SearchOption.AllDirectories))
+        {
+            var parts = Path.GetRelativePath(TinyRun.Model, file).Split(Path.DirectorySeparatorChar);
+            File.Copy(file, run.Path(["config", .. parts]));
+            File.Copy(file, run.Path(["variants", .. parts]));
+            if (!file.EndsWith(".safetensors", StringComparison.Ordinal)) continue;
+            using var weights = SafetensorsReader.Open(file);
+            SafetensorsWriter.Write(run.Path(["variants", .. parts[..^1], parts[^1].Replace(".safetensors", ".other.safetensors", StringComparison.Ordinal)]), weights.Tensors.Keys.Select(name => KeyValuePair.Create(name, Half(weights.Read(name)))));
+        }
+        var unet = run.Path("config", "unet", "config.json");
+        File.WriteAllText(unet, File.ReadAllText(unet).Replace("\"attention_head_dim\": 2", "\"attention_head_dim\": 4", StringComparison.Ordinal));
+        using var single = SafetensorsReader.Open(OneFile[0][7..^1]);
+        var plain = single.Tensors.Keys.Where(name => !name.StartsWith("model_ema.", StringComparison.Ordinal)).ToList();
+        var averages = plain.Where(name => name.StartsWith("model.", StringComparison.Ordinal)).Select(name => KeyValuePair.Create("model_ema." + name["model.".Length..].Replace(".", "", StringComparison.Ordinal), Half(single.Read(name))));
+        SafetensorsWriter.Write(run.Path("averaged.safetensors"), plain.Select(name => KeyValuePair.Create(name, single.Read(name))).Concat(averages));
+        static TorchSharp.torch.Tensor Half(TorchSharp.torch.Tensor weight) => weight.is_floating_point() ? weight.Times(0.5) : weight;
     }
 
     /// <summary>The one key that may change nothing but memory and time; that it does change those: BlockRunnerTests.</summary>

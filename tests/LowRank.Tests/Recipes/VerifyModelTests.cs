@@ -50,6 +50,7 @@ public class VerifyModelTests
         { "another end", "eos_token_id of text_encoder is 5; tokenizer ends prompts with 639" },
         { "another start", "bos_token_id of text_encoder is 5; tokenizer begins prompts with 638" },
         { "another target", "prediction_type is \"noise\" in the scheduler configuration, which is not supported. Supported: epsilon, v_prediction, sample, flow_prediction; in {0}/scheduler/scheduler_config.json; use the file as published" },
+        { "a checker without weights", "safety_checker: it has a config.json and no weights; in {0}/safety_checker; copy the whole model again" },
         { "another class", "unsupported value: unet is of class DiTTransformer2DModel; in {0}/model_index.json; supported: UNet2DConditionModel" },
     };
 
@@ -102,6 +103,11 @@ public class VerifyModelTests
             case "another end": Tokens(model, start: 638, end: 5); break;
             case "another start": Tokens(model, start: 5, end: 639); break;
             case "another target": model.Set("scheduler/scheduler_config.json", "prediction_type", "\"noise\""); break;
+            case "a checker without weights":
+                Directory.CreateDirectory(model.File("safety_checker"));
+                File.WriteAllText(model.File("safety_checker/config.json"), "{}");
+                model.Set("model_index.json", "safety_checker", "[\"stable_diffusion\", \"StableDiffusionSafetyChecker\"]");
+                break;
             case "another class": model.Set("model_index.json", "unet", "[\"diffusers\", \"DiTTransformer2DModel\"]"); break;
         }
     }

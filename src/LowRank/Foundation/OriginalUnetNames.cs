@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
 
-namespace LowRank.Adapters.Formats;
+namespace LowRank.Foundation;
 
 /// <summary>
 /// The names of the original implementation of these UNets (generative-models, sgm/modules/diffusionmodules/openaimodel.py),
