@@ -1,6 +1,5 @@
 using LowRank.Families;
 using LowRank.Foundation;
-using LowRank.Hub;
 using LowRank.Testing;
 
 namespace LowRank.Tests.Hub;
