@@ -14,20 +14,18 @@ public sealed class DoctorAdapterTests : IDisposable
     private const string Q = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q", K = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_k";
 
     private readonly TemporaryFolder folder = new();
-    private readonly GoldenCase golden = GoldenCase.Open("adapters/sd1_delta");
     private readonly AdapterModels models;
     private readonly string model;
 
     public DoctorAdapterTests()
     {
-        models = AdapterModels.FromParams(golden.Json.GetProperty("params"));
-        model = ModelFolder.Write(folder, golden.Json.GetProperty("params"));
+        models = AdapterModels.FromParams(ModelFolder.Tiny);
+        model = ModelFolder.Write(folder, ModelFolder.Tiny);
     }
 
     public void Dispose()
     {
         models.Dispose();
-        golden.Dispose();
         folder.Dispose();
     }
 
