@@ -122,6 +122,15 @@ public sealed class ExtractAdapterTests : IDisposable
     }
 
     [Fact]
+    public void A_checkpoint_of_one_file_is_a_model_too()
+    {
+        var single = Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines", "single-file", "sd1.safetensors");
+        var result = ExtractAdapter.Run(new() { Base = original.Path, Tuned = PackedFixture.Unpack(single), Output = folder.Path("out.safetensors"), Rank = 2 });
+        Assert.NotEmpty(result.Modules);
+        Assert.StartsWith("difference of sd1.safetensors to ", result.What, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Equal_models_give_nothing_to_extract() => Assert.Equal(
         $"nothing to extract: no layer of unet and text_encoder differs; {original.Path} and {tuned.Path}; compare a model with what was trained from it",
         Assert.Throws<CheckpointException>(() => Extract(new() { Base = "", Tuned = "", Output = "", Rank = 1 })).Message.Replace("text_encoder and unet", "unet and text_encoder", StringComparison.Ordinal));
