@@ -24,7 +24,7 @@ public class InspectAdapterTests
                   unet mid        7.68 ████████████████████ attn 1.12, conv 6.99, ff 1.91, other 2.29
                   unet up.0       7.25 ██████████████████▉
                   unet up.1       3.15 ████████▎            attn 1.57, conv 2.57, ff 0.349, other 0.859
-                  text_encoder       2 █████▏               attn 0.802, ff 1.83
+                  text_encoder       2 █████▎               attn 0.802, ff 1.83
         loads in  A1111 yes   Forge yes   ComfyUI yes   diffusers yes   sd.cpp yes   kohya yes   PEFT no
         trouble   8 of 30 modules have no alpha: their scale is 1
                   ranks or alphas differ by module: diffusers scales some modules of such a file wrongly
