@@ -24,6 +24,7 @@ internal static class CommandLine
             ExtractCommand.Create(screen),
             ResizeCommand.Create(screen),
             ConvertCommand.Create(screen),
+            DoctorCommand.Create(screen),
             VerifyCommand.Create(screen),
             VerifyModelCommand.Create(screen),
             ModelsCommand.Create(screen),
