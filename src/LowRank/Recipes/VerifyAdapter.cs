@@ -117,6 +117,7 @@ public static class VerifyAdapter
         using var scope = NewDisposeScope();
         var delta = layer.Delta();
         LayerShape.WeightOf(layer.Module).AddInPlace(delta);
+        if (layer.BiasDelta(1) is { } bias) LayerShape.BiasOf(layer.Module)?.AddInPlace(bias);
         return delta.norm().item<float>();
     }
 
