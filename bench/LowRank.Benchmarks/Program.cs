@@ -12,6 +12,8 @@ var benchmarks = new Dictionary<string, Action<Report>>
     ["icons-step"] = IconsStepBenchmark.Run,
     ["kinds"] = KindsBenchmark.Run,
     ["measures"] = MeasuresBenchmark.Run,
+    ["merge-sd15"] = report => MergeBenchmark.Run(report, "sd15"),
+    ["merge-sdxl"] = report => MergeBenchmark.Run(report, "sdxl"),
     ["optimizer"] = OptimizerBenchmark.Run,
     ["pictures"] = PicturesBenchmark.Run,
     ["step-bf16"] = report => StepBenchmark.Run(report, ScalarType.BFloat16),

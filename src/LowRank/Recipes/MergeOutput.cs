@@ -1,6 +1,5 @@
 using LowRank.Adapters;
 using LowRank.Families;
-using LowRank.Families.Original;
 using LowRank.Foundation;
 
 namespace LowRank.Recipes;
