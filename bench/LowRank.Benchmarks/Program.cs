@@ -20,6 +20,8 @@ var benchmarks = new Dictionary<string, Action<Report>>
     ["step-fp32"] = report => StepBenchmark.Run(report, ScalarType.Float32),
 };
 
+if (args is [MergeBenchmark.Child, ..]) return MergeBenchmark.RunChild(args[1..]);
+
 var unknown = args.FirstOrDefault(name => !benchmarks.ContainsKey(name));
 if (args.Length == 0 || unknown is not null)
 {
