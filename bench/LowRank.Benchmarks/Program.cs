@@ -7,15 +7,18 @@ using static TorchSharp.torch;
 var benchmarks = new Dictionary<string, Action<Report>>
 {
     ["attention"] = AttentionBenchmark.Run,
+    ["extract"] = ExtractBenchmark.Run,
     ["files"] = FilesBenchmark.Run,
     ["hooks"] = HooksBenchmark.Run,
     ["icons-step"] = IconsStepBenchmark.Run,
+    ["inspect"] = InspectBenchmark.Run,
     ["kinds"] = KindsBenchmark.Run,
     ["measures"] = MeasuresBenchmark.Run,
     ["merge-sd15"] = report => MergeBenchmark.Run(report, "sd15"),
     ["merge-sdxl"] = report => MergeBenchmark.Run(report, "sdxl"),
     ["optimizer"] = OptimizerBenchmark.Run,
     ["pictures"] = PicturesBenchmark.Run,
+    ["studio"] = StudioBenchmark.Run,
     ["step-bf16"] = report => StepBenchmark.Run(report, ScalarType.BFloat16),
     ["step-fp32"] = report => StepBenchmark.Run(report, ScalarType.Float32),
 };

@@ -9,12 +9,14 @@ public sealed class CommandLineTests : IDisposable
     public void Dispose() => shell.Dispose();
 
     [Theory]
-    [InlineData("", "prepare", "recipes", "train", "generate", "inspect", "convert", "verify", "verify-model", "env")]
+    [InlineData("", "prepare", "recipes", "train", "generate", "inspect", "diff", "convert", "doctor", "verify", "verify-model", "env")]
     [InlineData("train", "RECIPE", "--set", "--output", "--resume", "--dry-run")]
     [InlineData("generate", "--model", "--adapter", "--prompt", "--negative-prompt", "--sampler", "--steps", "--guidance", "--seed", "--count", "--width", "--height", "--image", "--noise-strength", "--mask", "--output")]
-    [InlineData("inspect", "FILE", "--json")]
+    [InlineData("inspect", "FILE", "--json", "--full", "--plot")]
+    [InlineData("diff", "A", "B", "--model", "--json")]
     [InlineData("verify", "FILE", "--model", "--json", "Exits with 0", "3 for", "4 for")]
-    [InlineData("convert", "IN", "OUT", "--to", "--dtype", "--model")]
+    [InlineData("doctor", "FILE", "--fix", "--drop-nan", "--model", "Exits with 0", "with 1 where trouble is left")]
+    [InlineData("convert", "IN", "OUT", "--to", "--dtype", "--model", "--strip-captions")]
     [InlineData("verify-model", "FOLDER")]
     public void Help_names_what_a_command_takes(string command, params string[] words)
     {
@@ -51,6 +53,20 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal(0, shell.Lora("inspect", adapter, "--json"));
         using var json = JsonDocument.Parse(shell.Output);
         Assert.Equal(JsonValueKind.Array, json.RootElement.ValueKind);
+        Assert.Equal(0, shell.Lora("inspect", adapter, "--plot", shell.Path("norms.png")));
+        Assert.True(File.Exists(shell.Path("norms.png")));
+        Assert.Equal((CommandLine.WrongUsage, "--plot draws the norms of one file; name one file\n"), (shell.Lora("inspect", adapter, adapter, "--plot", shell.Path("two.png")), shell.Errors));
+    }
+
+    [Fact]
+    public void Diff_tells_how_far_apart_two_adapters_are_in_words_and_as_json()
+    {
+        Assert.Equal(0, shell.Lora("diff", "icons-tango", "icons-line"));
+        Assert.Matches(@"\n modules   133 in both\n apart     ‖ΔA − ΔB‖ 53\.5   cosine -0\.0067\n", shell.Output);
+        Assert.Equal(0, shell.Lora("diff", "icons-tango", "icons-tango", "--json"));
+        using var json = JsonDocument.Parse(shell.Output);
+        Assert.True(json.RootElement.GetProperty("is_same").GetBoolean());
+        Assert.Equal(CommandLine.BadInput, shell.Lora("diff", "icons-tango", shell.Path("none.safetensors")));
     }
 
     [Fact]

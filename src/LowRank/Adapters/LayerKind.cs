@@ -71,6 +71,9 @@ internal abstract class LayerKind
     /// <summary>Whether a module changes its layer's bias.</summary>
     public virtual bool ChangesBias(FileModule module) => false;
 
+    /// <summary>Whether the change depends on the base's weight, not on the factors alone.</summary>
+    public virtual bool DependsOnBase => false;
+
     /// <summary>Whether it can sit on a norm.</summary>
     public virtual bool FitsNorms => false;
 

@@ -13,8 +13,6 @@ public partial class GoldenKindsTests
     internal static readonly string[] NotBuiltYet =
     [
         "diffusion/flow_training",
-        "adapters/ancestor_merge", "adapters/extract",
-        "adapters/metadata", "adapters/resize", "adapters/pair",
     ];
 
     private static readonly Lazy<string[]> Taken = new(() =>

@@ -13,7 +13,8 @@ namespace LowRank.Adapters.Formats;
 /// <param name="file">Open; stays the caller's.</param>
 /// <param name="to">The convention.</param>
 /// <param name="type">F16, BF16 or F32; null: tensors keep theirs.</param>
-internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, StoredType? type)
+/// <param name="stripCaptions">Whether the metadata loses what tells of the pictures.</param>
+internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, StoredType? type, bool stripCaptions = false)
 {
     private const int MostNames = 3;
 
@@ -34,7 +35,7 @@ internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, 
         var modules = fit.Matched.Select(item => new ConvertedModule(item.Module, item.Layer)).ToList();
         var orders = to == WrittenConvention.Legacy ? new Package2022Order(layers, modules.Select(module => module.Layer)) : null;
         var keys = new ModuleKeys(to, layers);
-        RefuseWhatHasNoPlace(modules, module => orders is null ? keys.Lacks(module.Layer) : orders.Lacks(module.Layer));
+        RefuseWhatHasNoPlace(modules, layers, module => orders is null ? keys.Lacks(module.Layer) : orders.Lacks(module.Layer));
         var (held, beside) = new ConvertedEmbeddings(file, to).Split();
         var parts = to switch
         {
@@ -46,7 +47,21 @@ internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, 
         SayWhatChanged(modules, held, beside);
         RefuseNotFinite(parts);
         var facts = new ConvertedMetadata(file, to, layers, modules);
-        return new ConvertedAdapter([.. parts.Select(part => part with { Metadata = facts.For(part) })], beside, changes);
+        return new ConvertedAdapter([.. parts.Select(part => part with { Metadata = Described(facts, part) })], beside, [.. changes.Distinct()]);
+    }
+
+    private Dictionary<string, string> Described(ConvertedMetadata facts, ConvertedPart part)
+    {
+        var metadata = facts.For(part);
+        if (Stripped(metadata)) ConvertedMetadata.HashAnew(metadata, part.Tensors);
+        return metadata;
+    }
+
+    private bool Stripped(Dictionary<string, string> metadata)
+    {
+        if (!stripCaptions || ConvertedMetadata.StripCaptions(metadata) is not { Count: > 0 } gone) return false;
+        changes.Add($"left out of the metadata: {string.Join(", ", gone)}");
+        return true;
     }
 
     /// <summary>Whether nothing but the type of the numbers may change.</summary>
@@ -62,7 +77,8 @@ internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, 
         changes.AddRange(file.Warnings);
         AddRounding();
         var metadata = file.Metadata.ToDictionary();
-        if (type is not null && tensors.Exists(item => item.Value.dtype != file.Tensors.First(info => info.Name == item.Key).Type.ToScalarType())) ConvertedMetadata.HashAnew(metadata, tensors);
+        var other = type is not null && tensors.Exists(item => item.Value.dtype != file.Tensors.First(info => info.Name == item.Key).Type.ToScalarType());
+        if (Stripped(metadata) || other) ConvertedMetadata.HashAnew(metadata, tensors);
         var part = new ConvertedPart(null, tensors, metadata, to == WrittenConvention.Peft ? PeftScaling.TextBeside(file.Path) : null);
         RefuseNotFinite([part]);
         return new ConvertedAdapter([part], [], changes);
@@ -70,7 +86,7 @@ internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, 
 
     private IEnumerable<KeyValuePair<string, Tensor>> Parameters(ConvertedModule module, ModuleKeys keys) =>
         to is WrittenConvention.Kohya or WrittenConvention.Lycoris
-            ? module.Flat().Select(item => Named(module, keys.Of(module.Layer, item.Parameter), item.Parameter, item.Values))
+            ? module.Flat().Select(item => Named(module, to == WrittenConvention.Kohya ? module.Source.Kind!.KohyaName(keys.Of(module.Layer, item.Parameter)) : keys.Of(module.Layer, item.Parameter), item.Parameter, item.Values))
             : Factors(module, parameter => keys.Of(module.Layer, parameter));
 
     /// <summary>Down, up and lengths of a module by their keys; the scale is folded in unless it is told elsewhere.</summary>
@@ -96,7 +112,7 @@ internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, 
     private static bool LacksLevel(string name) => name.StartsWith("text_encoder.encoder.", StringComparison.Ordinal) || name.StartsWith("text_encoder_2.encoder.", StringComparison.Ordinal)
         || name.StartsWith("lora_te_encoder_", StringComparison.Ordinal) || name.StartsWith("lora_te1_encoder_", StringComparison.Ordinal) || name.StartsWith("lora_te2_encoder_", StringComparison.Ordinal);
 
-    private void RefuseWhatHasNoPlace(List<ConvertedModule> modules, Func<ConvertedModule, string?> lacks)
+    private void RefuseWhatHasNoPlace(List<ConvertedModule> modules, ModuleNames names, Func<ConvertedModule, string?> lacks)
     {
         var flat = to is WrittenConvention.Kohya or WrittenConvention.Lycoris;
         var mixed = to is WrittenConvention.Peft or WrittenConvention.Diffusers ? modules.GroupBy(module => module.Layer.Component).Where(group => group.Any(module => module.IsDora)).Select(group => group.Key).ToHashSet() : [];
@@ -111,8 +127,8 @@ internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, 
 
         string? Why(ConvertedModule module) => (flat, module) switch
         {
-            (true, { IsFlat: false, IsLora: false }) when module.Source.Kind!.Kind is not (AdapterKind.Loha or AdapterKind.Lokr) => $"{module.Source.Kind.Name} as PEFT writes it, which has other parameters there",
-            (false, { Extra: { } extra }) => $"{module.Source.Kind!.Name} with {extra}",
+            (true, { IsFlat: false, HasFactors: false }) when module.Source.Kind!.Kind is not (AdapterKind.Loha or AdapterKind.Lokr) => $"{module.Source.Kind.Name} as PEFT writes it, which has other parameters there",
+            _ when to == WrittenConvention.Lycoris && module.Source.Kind!.KohyaName(names.Kohya(module.Layer.Component, module.Layer.Path)) != names.Kohya(module.Layer.Component, module.Layer.Path) => $"{module.Source.Kind.Name} of sd-scripts, which its name alone tells from LyCORIS' own",
             (false, { IsLora: false }) => module.Source.Kind!.Name,
             (false, { IsDora: true }) when to is not (WrittenConvention.Peft or WrittenConvention.Diffusers) => "DoRA",
             (false, { IsDora: true, IsByInput: true }) => "DoRA with a length for each input, which only LyCORIS has",
