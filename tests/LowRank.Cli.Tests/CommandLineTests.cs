@@ -12,7 +12,7 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("", "prepare", "recipes", "train", "generate", "inspect", "diff", "convert", "doctor", "verify", "verify-model", "env")]
     [InlineData("train", "RECIPE", "--set", "--output", "--resume", "--dry-run")]
     [InlineData("generate", "--model", "--adapter", "--prompt", "--negative-prompt", "--sampler", "--steps", "--guidance", "--seed", "--count", "--width", "--height", "--image", "--noise-strength", "--mask", "--output")]
-    [InlineData("inspect", "FILE", "--json")]
+    [InlineData("inspect", "FILE", "--json", "--full", "--plot")]
     [InlineData("diff", "A", "B", "--model", "--json")]
     [InlineData("verify", "FILE", "--model", "--json", "Exits with 0", "3 for", "4 for")]
     [InlineData("doctor", "FILE", "--fix", "--drop-nan", "--model", "Exits with 0", "with 1 where trouble is left")]
@@ -53,6 +53,9 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal(0, shell.Lora("inspect", adapter, "--json"));
         using var json = JsonDocument.Parse(shell.Output);
         Assert.Equal(JsonValueKind.Array, json.RootElement.ValueKind);
+        Assert.Equal(0, shell.Lora("inspect", adapter, "--plot", shell.Path("norms.png")));
+        Assert.True(File.Exists(shell.Path("norms.png")));
+        Assert.Equal((CommandLine.WrongUsage, "--plot draws the norms of one file; name one file\n"), (shell.Lora("inspect", adapter, adapter, "--plot", shell.Path("two.png")), shell.Errors));
     }
 
     [Fact]
