@@ -23,7 +23,7 @@ public sealed class StreamedTensorTests : IDisposable
         var tensors = Tensors();
         var metadata = new Dictionary<string, string> { ["a"] = "b" };
         SafetensorsWriter.Write(folder["whole.safetensors"], tensors, metadata);
-        using ITensorFile whole = SafetensorsReader.Open(folder["whole.safetensors"]);
+        using var whole = SafetensorsReader.Open(folder["whole.safetensors"]);
         SafetensorsWriter.Write(folder["streamed.safetensors"], [.. tensors.Select((item, i) => i % 2 == 0 ? StreamedTensor.Copy(item.Key, whole, whole.Tensors[item.Key]) : StreamedTensor.Made(item.Key, item.Value.dtype.ToStoredType(), item.Value.shape, () => item.Value.clone()))], metadata, workers, TestContext.Current.CancellationToken);
         Assert.Equal(File.ReadAllBytes(folder["whole.safetensors"]), File.ReadAllBytes(folder["streamed.safetensors"]));
     }
@@ -34,7 +34,7 @@ public sealed class StreamedTensorTests : IDisposable
     {
         byte[] header = [.. "{\"x\":{\"dtype\":\"F8_E4M3\",\"shape\":[3],\"data_offsets\":[0,3]}}  "u8];
         File.WriteAllBytes(folder["eight.safetensors"], [.. BitConverter.GetBytes((long)header.Length), .. header, 1, 2, 255]);
-        using ITensorFile eight = SafetensorsReader.Open(folder["eight.safetensors"]);
+        using var eight = SafetensorsReader.Open(folder["eight.safetensors"]);
         SafetensorsWriter.Write(folder["copy.safetensors"], [StreamedTensor.Copy("y", eight, eight.Tensors["x"])], null, 1, TestContext.Current.CancellationToken);
         using var copy = SafetensorsReader.Open(folder["copy.safetensors"]);
         Assert.Equal(StoredType.F8_E4M3, copy.Tensors["y"].Type);

@@ -137,7 +137,7 @@ public sealed class MergeAdaptersTests : IDisposable
         var files = ModelFiles.At(model);
         using var unet = files.OpenWeights("unet");
         var layout = OriginalLayout.For(files.PartNames, unet.Info(ToQ.Replace("transformer_blocks.0.attn1.to_q", "proj_in.weight", StringComparison.Ordinal)).Shape.Count == 2);
-        var tensors = new Dictionary<string, Tensor> { ["something.else"] = arange(3, ScalarType.Int64) };
+        var tensors = new Dictionary<string, Tensor> { ["something.else"] = TensorArithmetic.Counting(3, ScalarType.Int64) };
         foreach (var part in layout.Parts)
         {
             using var weights = files.OpenWeights(part);
