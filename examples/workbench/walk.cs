@@ -1,4 +1,4 @@
-// The walk of docs/combine-and-extract.md, with its tables and pictures: two adapters become one, a fine-tuned model becomes an adapter. Run it from the
+// The walk of docs/combine-and-extract.md, with its tables and pictures: two adapters become one and a part of the model, a fine-tuned model becomes an adapter. Run it from the
 // repository's folder; two cores take about five minutes:
 //
 //   dotnet run -c Release examples/workbench/walk.cs                    into runs/workbench
@@ -17,7 +17,7 @@ using LowRank.Recipes;
 
 const string runs = "runs/workbench";
 const double strength = 0.8;
-string[] prompts = ["sks face", "red heart", "printer"];
+string[] prompts = ["sks face", "red heart", "printer", "battery"];
 var sheets = args.Length > 0 ? args[0] : runs;
 var scratch = Directory.CreateTempSubdirectory("lowrank-workbench-").FullName;
 var drawn = 0;
@@ -54,6 +54,11 @@ void Combine(string style, string subject)
         rows.Add((label, Row("icons-64", new AdapterUse(made.Output))));
         Told(label, made, rows[^1].Pictures);
     }
+    var model = $"{runs}/merged";
+    if (Directory.Exists(model)) Directory.Delete(model, recursive: true);
+    var merged = MergeAdapters.Run(new MergeOptions { Model = "icons-64", Adapters = both, Output = model, Precision = SavePrecision.Fp32 });
+    rows.Add(("merged", Row(model)));
+    Console.WriteLine(FormattableString.Invariant($"| merged into the model, fp32 | | {Directory.GetFiles(merged.Output, "*.safetensors", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length) / 1000} kB | | {Difference(attached, rows[^1].Pictures)} of 255 |"));
     Save("combined-adapters", rows);
 
     void Told(string label, WrittenAdapter made, RgbImage[] pictures) => Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
