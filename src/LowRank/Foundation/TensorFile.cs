@@ -21,6 +21,13 @@ internal interface ITensorFile : IDisposable
 
     /// <summary>The tensor without a copy where the format allows it. The caller owns it.</summary>
     Tensor Map(string name);
+
+    /// <summary>The tensor's bytes in the order of its elements, in pieces; a file that can be read without mapping it is.</summary>
+    void Visit(string name, TensorMemory.SpanAction visit)
+    {
+        using var tensor = Read(name);
+        TensorMemory.Visit(tensor, visit);
+    }
 }
 
 /// <summary>Words that the readers share.</summary>
