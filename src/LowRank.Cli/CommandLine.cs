@@ -23,6 +23,7 @@ internal static class CommandLine
             ConvertCommand.Create(screen),
             VerifyCommand.Create(screen),
             VerifyModelCommand.Create(screen),
+            ConvertModelCommand.Create(screen),
             BenchCommand.Create(screen),
             EnvCommand.Create(screen),
             verbose,

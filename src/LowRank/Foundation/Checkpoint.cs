@@ -51,6 +51,12 @@ internal sealed class Checkpoint : IDisposable
     /// <exception cref="CheckpointException">No such tensor, or an 8-bit float.</exception>
     public Tensor Read(string name) => FileOf(name).Read(name);
 
+    /// <summary>A tensor to be written to another file byte for byte; this one stays open until then.</summary>
+    /// <param name="name">One of <see cref="Names"/>.</param>
+    /// <param name="written">Its name there.</param>
+    /// <exception cref="CheckpointException">No such tensor.</exception>
+    public StreamedTensor Copy(string name, string written) => StreamedTensor.Copy(written, FileOf(name), Info(name));
+
     /// <summary>One tensor over the file's own memory where the format allows it (see <see cref="SafetensorsReader.Map"/>), else a copy. The caller owns it.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <exception cref="CheckpointException">No such tensor, or an 8-bit float.</exception>

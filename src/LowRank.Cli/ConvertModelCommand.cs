@@ -1,0 +1,45 @@
+using System.CommandLine;
+using LowRank.Adapters;
+using LowRank.Recipes;
+
+namespace LowRank.Cli;
+
+/// <summary><c>lora convert-model</c>: arguments to <see cref="ConvertModelOptions"/>.</summary>
+internal static class ConvertModelCommand
+{
+    public static Command Create(Screen screen)
+    {
+        var input = new Argument<string>("IN") { Description = "A folder in the diffusers layout, a checkpoint of one file (.safetensors, .ckpt), or icons-64." };
+        var output = new Argument<string>("OUT") { Description = "What to write: a folder that is empty or not there, or a .safetensors file." };
+        var to = new Option<ModelForm?>("--to") { HelpName = "diffusers|single", Description = "A folder in the diffusers layout, or one file in the original layout. [default: the other of the two]" };
+        var precision = new Option<SavePrecision?>("--dtype") { HelpName = "fp16|bf16|fp32", Description = "Type of the numbers. [default: every tensor keeps its own]" };
+        var files = new ModelFileArguments();
+        var command = new Command("convert-model", "Write a model as a folder or as one file, tensor by tensor.") { input, output, to, precision };
+        files.AddTo(command);
+        command.SetAction(arguments =>
+        {
+            using var interrupt = new Interrupt(screen, "stopping; nothing is left behind");
+            InspectMachine.RequireEngine();
+            var report = ConvertModel.Run(new ConvertModelOptions
+            {
+                Input = arguments.GetValue(input)!,
+                Output = arguments.GetValue(output)!,
+                To = arguments.GetValue(to),
+                Precision = arguments.GetValue(precision),
+                ModelFile = files.Of(arguments),
+            }, new ProgressLine(screen), interrupt.Token);
+            screen.EndLive();
+            screen.Report(report.ToString());
+            return CommandLine.Done;
+        });
+        return command;
+    }
+
+    private sealed class ProgressLine(Screen screen) : IProgress<ConvertModelProgress>
+    {
+        public void Report(ConvertModelProgress value)
+        {
+            if (screen.IsTerminal) screen.Live($" tensor {value.Done}/{value.All}");
+        }
+    }
+}
