@@ -14,6 +14,7 @@ var benchmarks = new Dictionary<string, Action<Report>>
     ["measures"] = MeasuresBenchmark.Run,
     ["optimizer"] = OptimizerBenchmark.Run,
     ["pictures"] = PicturesBenchmark.Run,
+    ["studio"] = StudioBenchmark.Run,
     ["step-bf16"] = report => StepBenchmark.Run(report, ScalarType.BFloat16),
     ["step-fp32"] = report => StepBenchmark.Run(report, ScalarType.Float32),
 };

@@ -19,6 +19,7 @@ internal static class CommandLine
             GenerateCommand.Create(screen),
             EvaluateCommand.Create(screen),
             InspectCommand.Create(screen),
+            DiffCommand.Create(screen),
             CombineCommand.Create(screen),
             ConvertCommand.Create(screen),
             VerifyCommand.Create(screen),

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using LowRank.Adapters;
 using LowRank.Recipes;
 
 namespace LowRank.Cli;
@@ -11,7 +10,8 @@ internal static class ConvertModelCommand
     {
         var input = new Argument<string>("IN") { Description = "A folder in the diffusers layout, a checkpoint of one file (.safetensors, .ckpt), or icons-64." };
         var output = new Argument<string>("OUT") { Description = "What to write: a folder that is empty or not there, or a .safetensors file." };
-        var to = new Option<ModelForm?>("--to") { HelpName = "diffusers|single", Description = "A folder in the diffusers layout, or one file in the original layout. [default: the other of the two]" };
+        var to = new Option<string?>("--to") { HelpName = "diffusers|single", Description = "A folder in the diffusers layout, or one file in the original layout. [default: the other of the two]" };
+        to.AcceptOnlyFromAmong("diffusers", "single");
         var precision = new Option<SavePrecision?>("--dtype") { HelpName = "fp16|bf16|fp32", Description = "Type of the numbers. [default: every tensor keeps its own]" };
         var files = new ModelFileArguments();
         var command = new Command("convert-model", "Write a model as a folder or as one file, tensor by tensor.") { input, output, to, precision };
@@ -24,7 +24,7 @@ internal static class ConvertModelCommand
             {
                 Input = arguments.GetValue(input)!,
                 Output = arguments.GetValue(output)!,
-                To = arguments.GetValue(to),
+                To = arguments.GetValue(to) switch { "diffusers" => ModelForm.Diffusers, "single" => ModelForm.SingleFile, _ => null },
                 Precision = arguments.GetValue(precision),
                 ModelFile = files.Of(arguments),
             }, new ProgressLine(screen), interrupt.Token);

@@ -9,10 +9,11 @@ public sealed class CommandLineTests : IDisposable
     public void Dispose() => shell.Dispose();
 
     [Theory]
-    [InlineData("", "prepare", "recipes", "train", "generate", "inspect", "convert", "verify", "verify-model", "convert-model", "env")]
+    [InlineData("", "prepare", "recipes", "train", "generate", "inspect", "diff", "convert", "verify", "verify-model", "convert-model", "env")]
     [InlineData("train", "RECIPE", "--set", "--output", "--resume", "--dry-run")]
     [InlineData("generate", "--model", "--adapter", "--prompt", "--negative-prompt", "--sampler", "--steps", "--guidance", "--seed", "--count", "--width", "--height", "--image", "--noise-strength", "--mask", "--output")]
     [InlineData("inspect", "FILE", "--json")]
+    [InlineData("diff", "A", "B", "--model", "--json")]
     [InlineData("verify", "FILE", "--model", "--json", "Exits with 0", "3 for", "4 for")]
     [InlineData("convert", "IN", "OUT", "--to", "--dtype", "--model")]
     [InlineData("verify-model", "MODEL", "--tokenizer", "--config", "--prediction-type", "--ema", "--variant")]
@@ -52,6 +53,17 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal(0, shell.Lora("inspect", adapter, "--json"));
         using var json = JsonDocument.Parse(shell.Output);
         Assert.Equal(JsonValueKind.Array, json.RootElement.ValueKind);
+    }
+
+    [Fact]
+    public void Diff_tells_how_far_apart_two_adapters_are_in_words_and_as_json()
+    {
+        Assert.Equal(0, shell.Lora("diff", "icons-tango", "icons-line"));
+        Assert.Matches(@"\n modules   133 in both\n apart     ‖ΔA − ΔB‖ 53\.5   cosine -0\.0067\n", shell.Output);
+        Assert.Equal(0, shell.Lora("diff", "icons-tango", "icons-tango", "--json"));
+        using var json = JsonDocument.Parse(shell.Output);
+        Assert.True(json.RootElement.GetProperty("is_same").GetBoolean());
+        Assert.Equal(CommandLine.BadInput, shell.Lora("diff", "icons-tango", shell.Path("none.safetensors")));
     }
 
     [Fact]

@@ -40,11 +40,14 @@ public sealed partial class GoldenCase : IDisposable
         ? Path.GetFullPath(folder)
         : Path.Combine(Repository.Root, "tests", "fixtures");
 
-    public static GoldenCase Open(string id)
+    /// <summary>A case of this run.</summary>
+    /// <param name="id"><c>area/name</c>.</param>
+    /// <param name="fixtures">A folder laid out as the fixtures; null for that of this run.</param>
+    public static GoldenCase Open(string id, string? fixtures = null)
     {
         if (TestContext.Current.Test is { } test) GoldenLedger.OfRun.Opened(test.UniqueID, id);   // the listing of a theory's cases runs no test
         var parts = id.Split('/', 2);
-        return new GoldenCase(parts[0], parts[1], Path.Combine(FixturesFolder, parts[0], parts[1] + ".json"));
+        return new GoldenCase(parts[0], parts[1], Path.Combine(fixtures ?? FixturesFolder, parts[0], parts[1] + ".json"));
     }
 
     /// <summary>

@@ -20,7 +20,8 @@ public sealed class AdapterFile : IDisposable
     {
         this.file = file;
         listComponent = ListComponent(file);
-        Length = new FileInfo(file.Path).Length;
+        Files = file is PeftFolder folder ? [.. folder.Files.Values] : [file.Path];
+        Length = Files.Sum(path => new FileInfo(path).Length);
         var keys = file.Tensors.Keys.Select(key => (Key: key, Meaning: Meaning(key))).ToList();
         Embeddings = keys.Where(item => item.Meaning is null).Select(item => AdapterEmbedding.Of(file, item.Key)).OfType<AdapterEmbedding>().ToList();
         var embedded = Embeddings.Select(item => item.Key).ToHashSet();
@@ -38,10 +39,13 @@ public sealed class AdapterFile : IDisposable
         if (UnknownKeys.Count > 0) problems.Add(new AdapterProblem($"unknown keys: {Some(UnknownKeys)}", "a file in one of the conventions of docs/adapter-formats.md"));
     }
 
-    /// <summary>The file.</summary>
+    /// <summary>The file; the folder of an adapter that PEFT keeps in folders for each part of the model.</summary>
     public string Path => file.Path;
 
-    /// <summary>Bytes.</summary>
+    /// <summary>The file, or those of all parts.</summary>
+    internal IReadOnlyList<string> Files { get; }
+
+    /// <summary>Bytes of all files.</summary>
     internal long Length { get; }
 
     /// <summary>The safetensors metadata; empty for other containers.</summary>
@@ -77,7 +81,7 @@ public sealed class AdapterFile : IDisposable
     /// <exception cref="CheckpointException">There is none, or it is no intact tensor file.</exception>
     public static AdapterFile Open(string path)
     {
-        var file = Checkpoint.OpenFile(Directory.Exists(path) ? InFolder(path) : ShippedAdapters.Find(path));
+        var file = Directory.Exists(path) ? OpenFolder(path) : Checkpoint.OpenFile(ShippedAdapters.Find(path));
         try
         {
             return new AdapterFile(file);
@@ -111,12 +115,16 @@ public sealed class AdapterFile : IDisposable
     internal static string Some(IReadOnlyCollection<string> names, int most = 10) =>
         names.Count <= most ? string.Join(", ", names) : string.Create(CultureInfo.InvariantCulture, $"{string.Join(", ", names.Take(most))} and {names.Count - most} more");
 
-    private static string InFolder(string folder)
+    private static ITensorFile OpenFolder(string folder)
     {
         string[] names = ["adapter_model.safetensors", "pytorch_lora_weights.safetensors", "adapter_model.bin", "pytorch_lora_weights.bin"];
-        return names.Select(name => System.IO.Path.Combine(folder, name)).FirstOrDefault(File.Exists)
-            ?? throw TensorFile.Refuse(folder, "the folder holds no adapter", $"expected {string.Join(" or ", names)}");
+        if (InFolder(folder, names) is { } file) return Checkpoint.OpenFile(file);
+        var parts = PeftFolder.PartsOf(folder, part => InFolder(part, [names[0], names[2]]));
+        if (parts.Count > 0) return PeftFolder.Open(folder, parts);
+        throw TensorFile.Refuse(folder, "the folder holds no adapter", $"expected {string.Join(" or ", names)}");
     }
+
+    private static string? InFolder(string folder, string[] names) => names.Select(name => System.IO.Path.Combine(folder, name)).FirstOrDefault(File.Exists);
 
     private AdapterKey? Meaning(string key)
     {
@@ -137,6 +145,10 @@ public sealed class AdapterFile : IDisposable
     {
         var whole = PeftScaling.Beside(file.Path);
         var parts = PeftScaling.FromMetadata(file.Metadata, file.Path);
+        foreach (var (part, path) in (file as PeftFolder)?.Files ?? new Dictionary<string, string>())
+        {
+            if (PeftScaling.Beside(path) is { } own) parts[part] = own;
+        }
         foreach (var (name, config) in parts.Select(item => ($"metadata {PeftScaling.MetadataKey}, {item.Key}", item.Value)).Concat(whole is null ? [] : [(PeftScaling.ConfigFile, whole)]))
         {
             problems.AddRange(config.Refusals.Select(refusal => new AdapterProblem($"{name}: {refusal}", "a plain LoRA version of the adapter")));

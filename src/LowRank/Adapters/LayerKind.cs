@@ -65,6 +65,9 @@ internal abstract class LayerKind
     /// <summary>Whether the scale depends on the rank: not of factors that are whole matrices.</summary>
     public virtual bool HasRank(FileModule module) => true;
 
+    /// <summary>Whether the change depends on the base's weight, not on the factors alone.</summary>
+    public virtual bool DependsOnBase => false;
+
     /// <summary>Whether it can sit on a norm.</summary>
     public virtual bool FitsNorms => false;
 

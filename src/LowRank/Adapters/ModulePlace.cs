@@ -11,10 +11,19 @@ internal sealed partial record ModulePlace(string Component, string Block, strin
     /// <summary>Sorts places as data flows through a model: down, middle, up.</summary>
     public string Order => $"{(Component == "unet" ? 0 : 1)}{Component}{Block.Split('.')[0] switch { "down" or "in" => 0, "mid" => 1, "up" or "out" => 2, _ => 3 }}{Block.Split('.')[^1],3}";
 
-    public static ModulePlace Of(FileModule module)
+    /// <summary>Component and block; of text encoders and of files without names the component alone.</summary>
+    public string InWords => Block is "text" or "by number" ? Component : $"{Component} {Block}";
+
+    /// <summary>A module's name with its component as a word: kohya's prefixes are for programs.</summary>
+    public string Shorten(string module) => KohyaPrefix().Replace(module, Component + " ");
+
+    public static ModulePlace Of(FileModule module) => module.Convention == AdapterConvention.Package2022
+        ? new(module.Lookup[..module.Lookup.IndexOf(':', StringComparison.Ordinal)], "by number", "by number")
+        : Of(module.Lookup);
+
+    /// <param name="name">Of any convention that has names; <c>component.path</c> for a model's layer.</param>
+    public static ModulePlace Of(string name)
     {
-        var name = module.Lookup;
-        if (module.Convention == AdapterConvention.Package2022) return new(name[..name.IndexOf(':', StringComparison.Ordinal)], "by number", "by number");
         var block = InBlock().Match(name);
         var component = name switch
         {
@@ -36,6 +45,9 @@ internal sealed partial record ModulePlace(string Component, string Block, strin
 
     [GeneratedRegex(@"(?:^|[._])(?:(?<side>down|up|input|output)_blocks[._](?<number>\d+)|(?<mid>mid_block|middle_block))[._]")]
     private static partial Regex InBlock();
+
+    [GeneratedRegex("^(?:lora_(?:unet|te[12]?)|lycoris)_")]
+    private static partial Regex KohyaPrefix();
 
     [GeneratedRegex(@"encoder[._]layers[._]\d+[._](?:self_attn|mlp)")]
     private static partial Regex TextLayer();

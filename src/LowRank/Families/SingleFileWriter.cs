@@ -1,11 +1,9 @@
 using System.Text;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using LowRank.Families.Original;
 using LowRank.Foundation;
 using LowRank.Models;
 using LowRank.Text;
-using static System.FormattableString;
 using static TorchSharp.torch;
 
 namespace LowRank.Families;

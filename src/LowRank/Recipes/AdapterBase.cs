@@ -40,6 +40,16 @@ internal sealed class AdapterBase : IDisposable
         throw new InvalidOperationException("a file that fits in part was not refused");
     }
 
+    /// <summary>The modules of another file by their layers; every one must have its own.</summary>
+    /// <param name="file">Open.</param>
+    /// <exception cref="CheckpointException">Something of it does not fit, or cannot be used.</exception>
+    public IReadOnlyList<(FileModule Module, ModelLayer Layer)> Match(AdapterFile file)
+    {
+        var fit = new AdapterFit(file, Names);
+        fit.Require(new AdapterLoadOptions { Model = Title, EmbeddingsAreUsed = true });
+        return fit.Matched;
+    }
+
     /// <summary>Every known model that the whole file fits, in words; the likeliest first.</summary>
     /// <param name="file">Open.</param>
     public static IReadOnlyList<string> TitlesOfFitting(AdapterFile file)

@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
 
-/// <summary>Writes an adapter file in another convention, with the same change of every weight, and says what is not as it was.</summary>
+/// <summary>Writes an adapter file in another convention, with the same change of every weight, and says what is not as it was; a file of learned tokens in another form.</summary>
 public static class ConvertAdapter
 {
     /// <summary>Reads, converts and writes. The input is never changed; what is written is there whole or not at all.</summary>
@@ -16,6 +16,7 @@ public static class ConvertAdapter
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         using var file = AdapterFile.Open(options.Input);
+        if (file.Modules.Count == 0 && file.Embeddings.Count > 0) return ConvertedTokens.Convert(options, file);
         AdapterBase? found = null;
         try
         {

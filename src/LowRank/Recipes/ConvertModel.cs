@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using LowRank.Adapters;
 using LowRank.Families;
 using LowRank.Foundation;
 
@@ -13,7 +12,7 @@ public enum ModelForm
     Diffusers,
 
     /// <summary>One <c>.safetensors</c> file in the original layout.</summary>
-    Single,
+    SingleFile,
 }
 
 /// <summary>What to convert, and how.</summary>
@@ -75,7 +74,7 @@ public sealed class ConvertModelReport
     {
         var text = new StringBuilder(Output);
         for (var i = 0; i < Findings.Count; i++) Line(i == 0 ? "found" : "", Findings[i]);
-        Line("written", string.Create(CultureInfo.InvariantCulture, $"{(Form == ModelForm.Single ? "one file in the original layout" : "a folder in the layout of diffusers")}, {Tensors} tensors, {Bytes / 1e6:F1} MB"));
+        Line("written", string.Create(CultureInfo.InvariantCulture, $"{(Form == ModelForm.SingleFile ? "one file in the original layout" : "a folder in the layout of diffusers")}, {Tensors} tensors, {Bytes / 1e6:F1} MB"));
         if (Lost.Count > 0) Line("left out", string.Join(", ", Lost));
         return text.ToString();
 
@@ -97,20 +96,20 @@ public static class ConvertModel
         ArgumentException.ThrowIfNullOrWhiteSpace(options.Input);
         ArgumentException.ThrowIfNullOrWhiteSpace(options.Output);
         var from = ModelFiles.At(FamilyDetector.Find(options.Input), options.ModelFile);
-        var form = options.To ?? (from is SingleFile ? ModelForm.Diffusers : ModelForm.Single);
+        var form = options.To ?? (from is SingleFile ? ModelForm.Diffusers : ModelForm.SingleFile);
         var output = Path.GetFullPath(options.Output);
         if (ProblemOf(from, form, output) is { } problem) throw new OptionsException($"output: {problem}");
         if (form == ModelForm.Diffusers) FamilyDetector.RequireFit(from);   // a folder is opened as it is; a file may lack its tokenizer
         StoredType? type = options.Precision is { } precision ? AdapterFacts.TypeOf(precision) : null;
-        var tensors = form == ModelForm.Single ? SingleFileWriter.Write(from, output, type, Tell, cancellation) : DiffusersFolderWriter.Write(from, output, type, Tell, cancellation);
+        var tensors = form == ModelForm.SingleFile ? SingleFileWriter.Write(from, output, type, Tell, cancellation) : DiffusersFolderWriter.Write(from, output, type, Tell, cancellation);
         return new ConvertModelReport
         {
             Output = output,
             Form = form,
             Findings = from.Findings,
-            Lost = form == ModelForm.Single ? [.. from.PartNames.Except(SingleFileWriter.Parts(from))] : [],
+            Lost = form == ModelForm.SingleFile ? [.. from.PartNames.Except(SingleFileWriter.Parts(from))] : [],
             Tensors = tensors,
-            Bytes = form == ModelForm.Single ? new FileInfo(output).Length : Directory.GetFiles(output, "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length),
+            Bytes = form == ModelForm.SingleFile ? new FileInfo(output).Length : Directory.GetFiles(output, "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length),
         };
 
         void Tell(int done, int all) => progress?.Report(new ConvertModelProgress(done, all));

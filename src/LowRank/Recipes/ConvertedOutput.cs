@@ -26,7 +26,7 @@ internal sealed class ConvertedOutput
         if (options.To == WrittenConvention.Peft)
         {
             if (File.Exists(path)) throw Refuse("PEFT is written as a folder, and this is a file", path, "name a folder");
-            var input = Path.GetFullPath(file.Path);
+            var input = Path.GetFullPath(file.Files[0]);
             if (input.StartsWith(Path.GetFullPath(path).TrimEnd(Path.DirectorySeparatorChar) + Path.DirectorySeparatorChar, StringComparison.Ordinal)) throw Refuse("the input lies in the output folder and would be replaced", path, "name another folder");
             if (isFolder && Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path, "*", SearchOption.AllDirectories).Any(item => !Directory.Exists(item) && Path.GetFileName(item) is not (Model or PeftScaling.ConfigFile)))
             {

@@ -25,7 +25,7 @@ public static class InspectAdapter
         {
             File = file.Path,
             Bytes = file.Length,
-            Sha256 = Hash(file.Path),
+            Sha256 = Hash(file.Files),
             Formats = file.Conventions.Select(convention => convention.InWords()).ToList(),
             Types = file.Tensors.GroupBy(info => info.Type).OrderByDescending(group => group.Count()).Select(group => group.Key.ToString()).ToList(),
             Kinds = Kinds(file),
@@ -38,7 +38,7 @@ public static class InspectAdapter
             BaseEvidence = guess?.Because,
             Norms = places.Where(item => norms.ContainsKey(item.Module))
                 .OrderBy(item => item.Place.Order, StringComparer.Ordinal)
-                .GroupBy(item => item.Place.Block is "text" or "by number" ? item.Place.Component : $"{item.Place.Component} {item.Place.Block}")
+                .GroupBy(item => item.Place.InWords)
                 .ToDictionary(group => group.Key, group => Math.Sqrt(group.Sum(item => norms[item.Module] * norms[item.Module]))),
             Embeddings = file.Embeddings.Select(item => $"{item.Name} {Shapes.Show(item.Shape)}").ToList(),
             Metadata = file.Metadata.OrderBy(item => item.Key, StringComparer.Ordinal).ToDictionary(),
@@ -71,9 +71,16 @@ public static class InspectAdapter
         if (generations.Contains(AdapterConvention.Peft) && generations.Count > 1) yield return "generations of keys are mixed: diffusers looks at the first key only and drops the others in silence";
     }
 
-    private static string Hash(string path)
+    /// <summary>Of one file as everybody has it, of several one after the other.</summary>
+    private static string Hash(IEnumerable<string> paths)
     {
-        using var stream = File.OpenRead(path);
-        return Convert.ToHexStringLower(SHA256.HashData(stream));
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var buffer = new byte[1 << 20];
+        foreach (var path in paths)
+        {
+            using var stream = File.OpenRead(path);
+            for (int count; (count = stream.Read(buffer)) > 0;) hash.AppendData(buffer, 0, count);
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 }

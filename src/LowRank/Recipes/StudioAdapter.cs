@@ -59,6 +59,9 @@ public sealed class StudioAdapter
         set => Factors = factors with { Blocks = value };
     }
 
+    /// <summary>Layers of the model that it changes.</summary>
+    public int LayerCount => set.Layers.Count;
+
     /// <summary>First twelve digits of the hash that web UIs know it by.</summary>
     internal string Hash { get; }
 

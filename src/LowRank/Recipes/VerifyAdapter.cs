@@ -2,6 +2,7 @@ using LowRank.Adapters;
 using LowRank.Diffusion;
 using LowRank.Families;
 using LowRank.Foundation;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace LowRank.Recipes;
@@ -110,14 +111,18 @@ public static class VerifyAdapter
         };
     }
 
-    /// <summary>Adds ΔW to the layer's weight.</summary>
-    /// <returns>‖ΔW‖ (Frobenius).</returns>
+    /// <summary>Adds ΔW to the layer's weight, and what the layer adds to the bias to that; a layer without a bias gets one.</summary>
+    /// <returns>√(‖ΔW‖² + ‖Δb‖²) (Frobenius).</returns>
     private static double Merge(AdapterLayer layer)
     {
         using var scope = NewDisposeScope();
         var delta = layer.Delta();
         LayerShape.WeightOf(layer.Module).AddInPlace(delta);
-        return delta.norm().item<float>();
+        if (layer.BiasDelta(1) is not { } bias) return delta.norm().item<float>();
+        if (LayerShape.BiasOf(layer.Module) is { } own) own.AddInPlace(bias);
+        else if (layer.Module is Linear linear) linear.bias = new Parameter(bias.clone());
+        else ((Conv2d)layer.Module).bias = new Parameter(bias.clone());
+        return double.Hypot(delta.norm().item<float>(), bias.norm().item<float>());
     }
 
     private static double Length(Tensor values) => values.to(ScalarType.Float64).norm().item<double>();

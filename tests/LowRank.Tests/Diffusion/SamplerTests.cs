@@ -74,7 +74,7 @@ public class SamplerTests
     {
         var error = Assert.Throws<OptionsException>(() => SamplerCatalog.Create("eulr", Schedule));
         Assert.Equal("no sampler is named \"eulr\" (did you mean \"euler\"?); there are ddim, ddpm, euler, euler-a, heun, dpmpp-2m, dpmpp-2m-karras, unipc, lcm, pndm, " +
-            "dpm2, dpm2-a, dpmpp-sde, dpmpp-2m-sde, lms, tcd", error.Message);
+            "dpm2, dpm2-a, dpmpp-sde, dpmpp-2m-sde, lms, tcd, deis, dpmpp-2s", error.Message);
     }
 
     [Fact]
@@ -128,6 +128,11 @@ public class SamplerTests
             Refusal(() => _ = new DpmSolverMultistep(Schedule, new() { AlgorithmType = "deis" })));
         Assert.Equal("algorithm_type dpmsolver cannot end at no noise; set final_sigmas_type to sigma_min.", Refusal(() => _ = new DpmSolverMultistep(Schedule, new() { AlgorithmType = "dpmsolver" })));
         Assert.Equal("solver_type is \"bh3\" in the scheduler configuration, which is not supported. Supported: bh1, bh2.", Refusal(() => _ = new UniPc(Schedule, new() { SolverType = "bh3" })));
+        Assert.Equal("algorithm_type is \"dpmsolver\" in the scheduler configuration, which is not supported. Supported: dpmsolver++, sde-dpmsolver++.", Refusal(() => _ = new DpmSolverSinglestep(Schedule, new() { AlgorithmType = "dpmsolver" })));
+        Assert.Equal("solver_type is \"bh2\" in the scheduler configuration, which is not supported. Supported: midpoint, heun.", Refusal(() => _ = new DpmSolverSinglestep(Schedule, new() { SolverType = "bh2" })));
+        Assert.Equal("sigma_schedule is \"linear\" in the scheduler configuration, which is not supported. Supported: karras, exponential.", Refusal(() => new EdmEuler(Schedule, new() { SigmaSchedule = "linear" }).Plan(3)));
+        Assert.Equal("use_dynamic_shifting and mu go together; give both or neither", Refusal(() => new FlowMatchEuler(Schedule, new() { UseDynamicShifting = true }).Plan(3)));
+        Assert.Equal("time_shift_type is \"cubic\" in the scheduler configuration, which is not supported. Supported: exponential, linear.", Refusal(() => new FlowMatchEuler(Schedule, new() { UseDynamicShifting = true, Mu = 1, TimeShiftType = "cubic" }).Plan(3)));
         Assert.Equal("60 steps are more than the 50 this kind of model was distilled on (original_inference_steps); use fewer steps.", Refusal(() => new Lcm(Schedule, new()).Plan(60)));
         Assert.Equal("PNDM with Runge-Kutta steps (skip_prk_steps false) needs 4 steps or more.", Refusal(() => new Pndm(Schedule, new()).Plan(3)));
         Assert.Equal("the scheduler configuration asks for more than one of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas; give one.",

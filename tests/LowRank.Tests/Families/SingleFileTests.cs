@@ -1,13 +1,10 @@
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using LowRank.Diffusion;
 using LowRank.Families;
 using LowRank.Families.Original;
 using LowRank.Foundation;
-using LowRank.Recipes;
 using LowRank.Testing;
 using LowRank.Tests.Golden;
-using static TorchSharp.torch;
 
 namespace LowRank.Tests.Families;
 

@@ -97,7 +97,7 @@ public class AlgorithmsGoldenTests
     }
 
     /// <summary>The layer of the entry in a net of its own.</summary>
-    private static TorchSharp.Modules.Sequential Base(GoldenCase golden, JsonElement entry, long[] shape)
+    internal static TorchSharp.Modules.Sequential Base(GoldenCase golden, JsonElement entry, long[] shape)
     {
         var hasBias = entry.TryGetProperty("bias", out var bias);
         var name = entry.GetProperty("name").GetString()!;

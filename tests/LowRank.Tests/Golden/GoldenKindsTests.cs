@@ -14,7 +14,7 @@ public partial class GoldenKindsTests
     [
         "diffusion/flow_training",
         "adapters/ancestor_merge", "adapters/extract",
-        "adapters/merge_base", "adapters/metadata", "adapters/resize", "adapters/pair",
+        "adapters/merge_base", "adapters/resize",
     ];
 
     private static readonly Lazy<string[]> Taken = new(() =>

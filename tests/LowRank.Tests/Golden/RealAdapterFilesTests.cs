@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using LowRank.Adapters;
+using LowRank.Recipes;
 using LowRank.Testing;
 using static TorchSharp.torch;
 
@@ -49,6 +50,49 @@ public class RealAdapterFilesTests
                     .All(pair => pair.Second.Misfit(pair.First.Shape) is null));
             CheckComponent(component.Value, order.Layers.Select(layer => adapter.Layers.Single(item => item.Component == layer.Component && item.Path == layer.Path)).ToList(), golden.Json.GetProperty("tolerance"));
         }
+    }
+
+    /// <summary>To what people want them in today, and back, with the same change of every weight to the bit: their scale is 1, and nothing is rounded.</summary>
+    [Theory, MemberData(nameof(Files))]
+    public void A_real_file_goes_to_kohya_and_PEFT_and_back(string id, int place, string name)
+    {
+        using var golden = GoldenCase.Open(id);
+        var path = Path.Combine(Repository.SampleData("ancestor-adapters"), name);
+        if (!golden.Json.GetProperty("files")[place].GetProperty("components").EnumerateObject().Any()) return;   // words alone
+        using var folder = new TemporaryFolder();
+        using var models = Models(path);
+        using var expected = Load(models, path);
+        foreach (var (to, output) in new[] { (WrittenConvention.Kohya, folder.Path("kohya.safetensors")), (WrittenConvention.Peft, Path.Combine(folder.FullName, "peft")), (WrittenConvention.Diffusers, folder.Path("diffusers.safetensors")) })
+        {
+            var there = ConvertAdapter.Run(new ConvertOptions { Input = path, Output = output, To = to });
+            Assert.NotEmpty(there.Files);
+            SameFactors(expected, models, output);
+            var back = ConvertAdapter.Run(new ConvertOptions { Input = output, Output = folder.Path($"{to}-back.safetensors"), To = WrittenConvention.Legacy });
+            SameFactors(expected, models, back.Files[0]);
+            using var read = AdapterFile.Open(back.Files[0]);
+            using var source = AdapterFile.Open(path);
+            if (to == WrittenConvention.Kohya) Assert.Equal(source.Embeddings.Select(item => item.Name).Order(), read.Embeddings.Select(item => item.Name).Order());
+        }
+    }
+
+    private static AdapterSet Load(AdapterModels models, string path)
+    {
+        using var file = AdapterFile.Open(path);
+        return AdapterSet.Load(models, file);
+    }
+
+    /// <summary>Every layer has the same factors and scale: the same change of the weight, without forming it.</summary>
+    private static void SameFactors(AdapterSet expected, AdapterModels models, string path)
+    {
+        using var actual = Load(models, path);
+        Assert.Equal(expected.Layers.Select(layer => (layer.Component, layer.Path, layer.Rank, layer.Alpha)), actual.Layers.Select(layer => (layer.Component, layer.Path, layer.Rank, layer.Alpha)));
+        foreach (var (one, other) in expected.NamedParameters().Zip(actual.NamedParameters())) TensorAssert.Equal(one.Parameter, other.Parameter, one.Name);
+    }
+
+    private static AdapterModels Models(string path)
+    {
+        using var file = AdapterFile.Open(path);
+        return AdapterModels.Published(BaseGuess.Of(file)!.Name == "Stable Diffusion 2" ? "sd21" : "sd15");
     }
 
     private static void CheckComponent(JsonElement manifest, List<AdapterLayer> layers, JsonElement tolerance)

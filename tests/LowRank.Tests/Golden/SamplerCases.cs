@@ -11,9 +11,12 @@ namespace LowRank.Tests.Golden;
 internal static class SamplerCases
 {
     /// <summary>The sampler that a case's configuration and step arguments describe; null for a class that is not built. Fails for a key that nothing reads.</summary>
-    public static Sampler? Make(JsonElement config, JsonElement? step = null)
+    /// <param name="config">The scheduler's configuration.</param>
+    /// <param name="step">Arguments of every step; null for none.</param>
+    /// <param name="set">Arguments of the time grid; null for none.</param>
+    public static Sampler? Make(JsonElement config, JsonElement? step = null, JsonElement? set = null)
     {
-        var merged = Merge(config, step);
+        var merged = Merge(config, step, set);
         var schedule = new NoiseSchedule(SchedulerJson.Read<NoiseScheduleOptions>(merged));
         return config.GetProperty("class").GetString() switch
         {
@@ -29,6 +32,11 @@ internal static class SamplerCases
             "DPMSolverSDE" => new DpmSolverSde(schedule, Options<SigmaOptions>()),
             "DPMSolverMultistep" => new DpmSolverMultistep(schedule, Options<DpmSolverMultistepOptions>()),
             "UniPCMultistep" => new UniPc(schedule, Options<UniPcOptions>()),
+            "DPMSolverSinglestep" => new DpmSolverSinglestep(schedule, Options<DpmSolverSinglestepOptions>()),
+            "DEISMultistep" => new Deis(schedule, Options<MultistepOptions>()),
+            "EDMEuler" => new EdmEuler(schedule, Options<EdmEulerOptions>()),
+            "FlowMatchEulerDiscrete" => new FlowMatchEuler(schedule, Options<FlowMatchEulerOptions>()),
+            "FlowMatchHeunDiscrete" => new FlowMatchHeun(schedule, Options<FlowMatchOptions>()),
             "LCM" => new Lcm(schedule, Options<LcmOptions>()),
             "TCD" => new Tcd(schedule, Options<TcdOptions>()),
             _ => null,
@@ -56,10 +64,14 @@ internal static class SamplerCases
 
     public static double Optional(JsonElement json, string name, double otherwise) => json.TryGetProperty(name, out var value) ? value.GetDouble() : otherwise;
 
-    private static JsonElement Merge(JsonElement config, JsonElement? step)
+    private static JsonElement Merge(JsonElement config, params JsonElement?[] more)
     {
-        if (step is null) return config;
-        var all = config.EnumerateObject().Concat(step.Value.EnumerateObject()).ToDictionary(property => property.Name, property => property.Value);
+        var all = config.EnumerateObject().Concat(more.OfType<JsonElement>().SelectMany(item => item.EnumerateObject())).ToDictionary(property => property.Name, property => property.Value);
+        if (all.Remove("sigmas", out var sigmas))
+        {
+            Assert.Equal("1..1/n", sigmas.GetString());
+            all["even_sigmas"] = JsonSerializer.SerializeToElement(true);
+        }
         return JsonSerializer.SerializeToElement(all);
     }
 }

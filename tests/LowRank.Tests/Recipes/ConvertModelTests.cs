@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using LowRank.Adapters;
 using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Recipes;
@@ -26,7 +25,7 @@ public sealed class ConvertModelTests : IDisposable
         var there = Convert(model, Single);
         var back = Convert(Single, folder.Path("back"));
 
-        Assert.Equal((ModelForm.Single, ModelForm.Diffusers), (there.Form, back.Form));
+        Assert.Equal((ModelForm.SingleFile, ModelForm.Diffusers), (there.Form, back.Form));
         var (one, file, other) = (ModelFiles.At(model), ModelFiles.At(Single), ModelFiles.At(folder.Path("back")));
         Assert.Equal(one.Named, other.Named);
         foreach (var part in one.Named.Select(part => part.Name).Where(one.HasWeights))
@@ -158,7 +157,7 @@ public sealed class ConvertModelTests : IDisposable
         }
         var config = new ModelFileOptions { Config = Path.Combine(Pipelines, "sd1") };
 
-        var report = ConvertModel.Run(new ConvertModelOptions { Input = averaged, Output = Single, To = ModelForm.Single, ModelFile = config with { Ema = true } }, cancellation: TestContext.Current.CancellationToken);
+        var report = ConvertModel.Run(new ConvertModelOptions { Input = averaged, Output = Single, To = ModelForm.SingleFile, ModelFile = config with { Ema = true } }, cancellation: TestContext.Current.CancellationToken);
 
         Assert.Contains("the denoiser's averaged weights (model_ema.…) are used", report.Findings);
         Assert.Contains("the file holds averaged weights (model_ema.…) too, which are not used; --ema takes them", ModelFiles.At(averaged, config).Findings);
@@ -213,7 +212,7 @@ public sealed class ConvertModelTests : IDisposable
         Assert.Equal($"output: {inside}; lies in the model's folder, which is never changed", Refusal(model, inside));
         Assert.Equal($"output: {model}; the folder holds something already: name another", Refusal(Single, model));
         Assert.Equal($"output: {Single}; is a file, and a folder is written: name a folder, or take --to single", Refusal(model, Single, ModelForm.Diffusers));
-        Assert.Equal($"output: {model}; is a folder, and a file is written: name a .safetensors file, or take --to diffusers", Refusal(Single, model, ModelForm.Single));
+        Assert.Equal($"output: {model}; is a folder, and a file is written: name a .safetensors file, or take --to diffusers", Refusal(Single, model, ModelForm.SingleFile));
         Assert.Equal($"output: {folder.Path("x.ckpt")}; a checkpoint is written as .safetensors, which can hold no code: name it so", Refusal(model, folder.Path("x.ckpt")));
     }
 

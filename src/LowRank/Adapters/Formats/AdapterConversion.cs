@@ -34,7 +34,7 @@ internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, 
         var modules = fit.Matched.Select(item => new ConvertedModule(item.Module, item.Layer)).ToList();
         var orders = to == WrittenConvention.Legacy ? new Package2022Order(layers, modules.Select(module => module.Layer)) : null;
         var keys = new ModuleKeys(to, layers);
-        RefuseWhatHasNoPlace(modules, module => orders is null ? keys.Lacks(module.Layer) : orders.Lacks(module.Layer));
+        RefuseWhatHasNoPlace(modules, layers, module => orders is null ? keys.Lacks(module.Layer) : orders.Lacks(module.Layer));
         var (held, beside) = new ConvertedEmbeddings(file, to).Split();
         var parts = to switch
         {
@@ -70,7 +70,7 @@ internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, 
 
     private IEnumerable<KeyValuePair<string, Tensor>> Parameters(ConvertedModule module, ModuleKeys keys) =>
         to is WrittenConvention.Kohya or WrittenConvention.Lycoris
-            ? module.Flat().Select(item => Named(module, keys.Of(module.Layer, item.Parameter), item.Parameter, item.Values))
+            ? module.Flat().Select(item => Named(module, to == WrittenConvention.Kohya ? module.Source.Kind!.KohyaName(keys.Of(module.Layer, item.Parameter)) : keys.Of(module.Layer, item.Parameter), item.Parameter, item.Values))
             : Factors(module, parameter => keys.Of(module.Layer, parameter));
 
     /// <summary>Down, up and lengths of a module by their keys; the scale is folded in unless it is told elsewhere.</summary>
@@ -96,7 +96,7 @@ internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, 
     private static bool LacksLevel(string name) => name.StartsWith("text_encoder.encoder.", StringComparison.Ordinal) || name.StartsWith("text_encoder_2.encoder.", StringComparison.Ordinal)
         || name.StartsWith("lora_te_encoder_", StringComparison.Ordinal) || name.StartsWith("lora_te1_encoder_", StringComparison.Ordinal) || name.StartsWith("lora_te2_encoder_", StringComparison.Ordinal);
 
-    private void RefuseWhatHasNoPlace(List<ConvertedModule> modules, Func<ConvertedModule, string?> lacks)
+    private void RefuseWhatHasNoPlace(List<ConvertedModule> modules, ModuleNames names, Func<ConvertedModule, string?> lacks)
     {
         var flat = to is WrittenConvention.Kohya or WrittenConvention.Lycoris;
         var mixed = to is WrittenConvention.Peft or WrittenConvention.Diffusers ? modules.GroupBy(module => module.Layer.Component).Where(group => group.Any(module => module.IsDora)).Select(group => group.Key).ToHashSet() : [];
@@ -111,8 +111,8 @@ internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, 
 
         string? Why(ConvertedModule module) => (flat, module) switch
         {
-            (true, { IsFlat: false, IsLora: false }) when module.Source.Kind!.Kind is not (AdapterKind.Loha or AdapterKind.Lokr) => $"{module.Source.Kind.Name} as PEFT writes it, which has other parameters there",
-            (false, { Extra: { } extra }) => $"{module.Source.Kind!.Name} with {extra}",
+            (true, { IsFlat: false, HasFactors: false }) when module.Source.Kind!.Kind is not (AdapterKind.Loha or AdapterKind.Lokr) => $"{module.Source.Kind.Name} as PEFT writes it, which has other parameters there",
+            _ when to == WrittenConvention.Lycoris && module.Source.Kind!.KohyaName(names.Kohya(module.Layer.Component, module.Layer.Path)) != names.Kohya(module.Layer.Component, module.Layer.Path) => $"{module.Source.Kind.Name} of sd-scripts, which its name alone tells from LyCORIS' own",
             (false, { IsLora: false }) => module.Source.Kind!.Name,
             (false, { IsDora: true }) when to is not (WrittenConvention.Peft or WrittenConvention.Diffusers) => "DoRA",
             (false, { IsDora: true, IsByInput: true }) => "DoRA with a length for each input, which only LyCORIS has",

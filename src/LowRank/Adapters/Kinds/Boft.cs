@@ -39,6 +39,8 @@ internal sealed class BoftKind : ReadKind
 
     public override string Word => "boft";
 
+    public override bool DependsOnBase => true;
+
     public override (string, IReadOnlyDictionary<string, string>) Trainer => ("lycoris.kohya", new Dictionary<string, string> { ["algo"] = "boft" });
 
     public override bool AlphaIsLimit => true;

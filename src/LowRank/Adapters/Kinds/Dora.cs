@@ -99,6 +99,8 @@ internal sealed class DoraKind(DoraRule rule) : LayerKind
 
     public override string Name => "DoRA";
 
+    public override bool DependsOnBase => true;
+
     public override (string, IReadOnlyDictionary<string, string>) Trainer => ("lycoris.kohya", new Dictionary<string, string> { ["algo"] = "lora", ["dora_wd"] = "True" });
 
     /// <summary>How this rule's library calls the lengths.</summary>

@@ -25,6 +25,8 @@ internal sealed class GloraKind : ReadKind
 
     public override string Word => "glora";
 
+    public override bool DependsOnBase => true;
+
     public override (string, IReadOnlyDictionary<string, string>) Trainer => ("lycoris.kohya", new Dictionary<string, string> { ["algo"] = "glora" });
 
     public override bool HasRank(FileModule module) => true;

@@ -25,6 +25,8 @@ internal sealed class Ia3Kind : ReadKind
 
     public override string Word => "ia3";
 
+    public override bool DependsOnBase => true;
+
     public override (string, IReadOnlyDictionary<string, string>) Trainer => ("lycoris.kohya", new Dictionary<string, string> { ["algo"] = "ia3" });
 
     public override AdapterLayer Make(AdapterTarget target, IReadOnlyDictionary<string, Tensor> factors) => new Ia3Layer(target, factors);

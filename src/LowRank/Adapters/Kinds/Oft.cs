@@ -35,6 +35,8 @@ internal sealed class OftKind(RotationRule rule) : ReadKind
 
     public override string Word => "oft";
 
+    public override bool DependsOnBase => true;
+
     public override (string, IReadOnlyDictionary<string, string>) Trainer => rule == RotationRule.SdScripts
         ? ("networks.oft", new Dictionary<string, string>())
         : ("lycoris.kohya", new Dictionary<string, string> { ["algo"] = "diag-oft" });

@@ -35,6 +35,11 @@ internal abstract class MultistepSampler(NoiseSchedule schedule, MultistepOption
     /// <summary>Descending flow times before the shift, one for each step.</summary>
     protected abstract double[] FlowTimes(int steps);
 
+    /// <summary>The level that the last step ends at.</summary>
+    /// <param name="sigmas">Those before it.</param>
+    /// <param name="byFormula">Whether they are of a curve, not of the timesteps.</param>
+    protected virtual double End(double[] sigmas, bool byFormula) => Options.EndsAtZero ? 0 : Schedule.Sigmas[0];
+
     /// <summary>Asks the denoiser for the clean latents in a state.</summary>
     protected Tensor Denoised(SamplingPlan plan, SamplerRun run, int call, Tensor x)
     {
@@ -46,13 +51,14 @@ internal abstract class MultistepSampler(NoiseSchedule schedule, MultistepOption
     {
         var timesteps = TimeGrid.Spread(Options.TimestepSpacing, UsableTimesteps, steps, Options.StepsOffset, oneMore: true);
         double[] sigmas = [.. timesteps.Select(Schedule.SigmaOfTimestep)];
+        var byFormula = false;
         if (Options.Curve(Schedule.Sigmas[0], Schedule.Sigmas[^1], steps) is { } curve)
         {
-            sigmas = curve;
+            (sigmas, byFormula) = (curve, true);
             var rounds = Options.UseKarrasSigmas && RoundsKarrasTimesteps;
             timesteps = [.. curve.Select(Schedule.TimestepOfSigma).Select(time => Math.Truncate(rounds ? Math.Round(time) : time))];
         }
-        return (timesteps, [.. sigmas, Options.EndsAtZero ? 0 : Schedule.Sigmas[0]]);
+        return (timesteps, [.. sigmas, End(sigmas, byFormula)]);
     }
 
     private (double[] Timesteps, double[] Sigmas) FlowGrid(int steps)

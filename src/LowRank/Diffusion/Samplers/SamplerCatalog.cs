@@ -42,6 +42,8 @@ internal static class SamplerCatalog
         ["dpmpp-2m-sde"] = schedule => new DpmSolverMultistep(schedule, Multistep(schedule) with { AlgorithmType = "sde-dpmsolver++" }),
         ["lms"] = schedule => new Lms(schedule, new LmsOptions { TimestepSpacing = Spacing(schedule, "linspace"), StepsOffset = Offset(schedule) }),
         ["tcd"] = schedule => new Tcd(schedule, new TcdOptions()),
+        ["deis"] = schedule => new Deis(schedule, new MultistepOptions { TimestepSpacing = Spacing(schedule, "linspace"), StepsOffset = Offset(schedule) }),
+        ["dpmpp-2s"] = schedule => new DpmSolverSinglestep(schedule, new DpmSolverSinglestepOptions()),
     };
 
     /// <summary>Every name, the usual ones first.</summary>

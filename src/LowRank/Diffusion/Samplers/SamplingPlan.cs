@@ -15,6 +15,9 @@ internal sealed record SamplingPlan
     /// <summary>Noise levels as √((1−ᾱ)/ᾱ), one for each call and one to end at, for samplers that work in them; else empty.</summary>
     public IReadOnlyList<double> Sigmas { get; init; } = [];
 
+    /// <summary>What the state is multiplied with before the denoiser sees it, one for each call, where that is not 1/√(1 + sigma²) of its level; else empty.</summary>
+    public IReadOnlyList<double> InputFactors { get; init; } = [];
+
     /// <summary>What unit noise is multiplied by to start from the first call.</summary>
     public double InitialScale { get; init; } = 1;
 

@@ -4,9 +4,8 @@ namespace LowRank.Diffusion.Samplers;
 internal static class SigmaCurve
 {
     /// <summary>Evenly spaced in sigma^(1/7) (Karras et al. 2022, eq. 5).</summary>
-    public static double[] Karras(double smallest, double largest, int count)
+    public static double[] Karras(double smallest, double largest, int count, double rho = 7)
     {
-        const double rho = 7;
         var (low, high) = (Math.Pow(smallest, 1 / rho), Math.Pow(largest, 1 / rho));
         return [.. TimeGrid.Linspace(0, 1, count).Select(ramp => Math.Pow(high + ramp * (low - high), rho))];
     }
