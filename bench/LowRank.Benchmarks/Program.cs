@@ -7,6 +7,7 @@ using static TorchSharp.torch;
 var benchmarks = new Dictionary<string, Action<Report>>
 {
     ["attention"] = AttentionBenchmark.Run,
+    ["extract"] = ExtractBenchmark.Run,
     ["files"] = FilesBenchmark.Run,
     ["hooks"] = HooksBenchmark.Run,
     ["icons-step"] = IconsStepBenchmark.Run,

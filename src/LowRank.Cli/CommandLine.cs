@@ -21,6 +21,8 @@ internal static class CommandLine
             InspectCommand.Create(screen),
             DiffCommand.Create(screen),
             CombineCommand.Create(screen),
+            ExtractCommand.Create(screen),
+            ResizeCommand.Create(screen),
             ConvertCommand.Create(screen),
             VerifyCommand.Create(screen),
             VerifyModelCommand.Create(screen),

@@ -45,6 +45,22 @@ internal sealed class ModelWeights : IDisposable
         }
     }
 
+    /// <summary>The open files, or indexes of several.</summary>
+    public IEnumerable<string> Files => parts.Values.Select(part => part.File.Path);
+
+    /// <summary>Checks that it has these parts.</summary>
+    /// <exception cref="CheckpointException">It lacks one.</exception>
+    public void RequireParts(IEnumerable<string> wanted)
+    {
+        if (wanted.FirstOrDefault(part => !parts.ContainsKey(part)) is { } missing) throw new CheckpointException($"the model has no {missing}, only {string.Join(", ", parts.Keys)}; {Model}; leave that part out, or give a model with it");
+    }
+
+    /// <summary>Keys of a part's weights.</summary>
+    public IEnumerable<string> KeysOf(string component) => parts[component].Names.Keys;
+
+    /// <summary>Sizes of a weight; null where there is none.</summary>
+    public IReadOnlyList<long>? ShapeOf(string component, string key) => Has(component, key) ? parts[component].File.Info(parts[component].Names[key]).Shape : null;
+
     /// <summary>Whether a part has a weight.</summary>
     public bool Has(string component, string key) => parts.TryGetValue(component, out var part) && part.Names.ContainsKey(key);
 
@@ -54,7 +70,8 @@ internal sealed class ModelWeights : IDisposable
     /// <exception cref="CheckpointException">There is none.</exception>
     public Tensor Map(string component, string key)
     {
-        if (!parts.TryGetValue(component, out var part)) throw new CheckpointException($"the model has no {component}; {Model}; give a model with it, or leave that part out");
+        RequireParts([component]);
+        var part = parts[component];
         return part.Names.TryGetValue(key, out var name) ? part.File.Map(name) : throw TensorFile.Refuse(part.File.Path, $"no tensor is the weight \"{key}\" of {component}{NearestName.Hint(key, part.Names.Keys)}", "use the weights and the configuration of one model");
     }
 

@@ -120,9 +120,10 @@ internal sealed class PromptEncoder : IDisposable
     private Tensor Weigh(Tensor states, List<PromptChunk> chunks)
     {
         if (chunks.TrueForAll(chunk => chunk.IsPlain)) return states;
-        var weights = tensor(chunks.SelectMany(chunk => chunk.Weights).ToArray(), [chunks.Count, PromptLength, 1], device: placement.Device).to(states.dtype);
-        var weighed = states * weights;
-        return weighed * (states.mean() / weighed.mean());
+        var weights = tensor(chunks.SelectMany(chunk => chunk.Weights).ToArray(), [chunks.Count, PromptLength, 1], device: placement.Device);
+        var wide = states.to(ScalarType.Float32);   // a mean in bfloat16 would have three digits
+        var weighed = wide * weights;
+        return (weighed * (wide.mean() / weighed.mean())).to(states.dtype);
     }
 
     /// <summary>Puts learned tokens behind the model's own, in place of those put before; those without vectors for this encoder are left as text.</summary>

@@ -50,16 +50,7 @@ public static class CombineAdapters
         progress?.Report(new(made.Count, layers.Count, ""));
         var what = $"{options.Method.ToString().ToLowerInvariant()}{(options.Factors ? " of the factors" : "")} of {inputs}";
         AdapterWriter.Write(options.Output, [.. made.Select(item => item.Layer)], model.Names, new AdapterSaveOptions { Type = type, Base = model.Title, BaseVersion = inputs.BaseVersion, Options = "combine: " + what, Embeddings = tokens.All });
-        return new WrittenAdapter
-        {
-            Output = options.Output,
-            Bytes = new FileInfo(options.Output).Length,
-            What = what,
-            Base = model.Title,
-            Modules = [.. made.Select(WrittenAdapter.Module)],
-            Tokens = [.. tokens.All.Select(token => token.Token)],
-            Notes = [.. inputs.Notes, .. tokens.Notes],
-        };
+        return WrittenAdapter.Of(options.Output, what, model.Title, made, tokens.All.Select(token => token.Token), [.. inputs.Notes, .. tokens.Notes]);
     }
 
     /// <summary>Without what weighs nothing: in a sum it would only widen the factors. (Where signs are elected it has its say.)</summary>

@@ -12,6 +12,15 @@ namespace LowRank.Recipes;
 /// <param name="Energy">Share of ‖wanted‖² that the kept singular values hold.</param>
 internal sealed record ComputedLayer(AdapterLayer Layer, double Norm, double Error, double Energy)
 {
+    /// <summary>A layer beside the product that it should be, measured without forming either.</summary>
+    public static ComputedLayer Of(AdapterLayer made, (Tensor Down, Tensor Up) wanted, double energy)
+    {
+        using var scope = NewDisposeScope();
+        var up = made.Factors["up"].to(ScalarType.Float64).Times(made.Scale);
+        var norm = LayerKind.NormOfProduct(wanted.Down, wanted.Up).item<double>();
+        return new ComputedLayer(made, norm, Relative(LayerChange.Distance((made.Factors["down"], up), wanted), norm), energy);
+    }
+
     /// <summary>‖a‖ / ‖b‖, 0 for two zeros.</summary>
     public static double Relative(double distance, double norm) => norm == 0 ? distance : distance / norm;
 }
@@ -46,11 +55,11 @@ internal sealed class LayerCombiner(CombineOptions options, ScalarType type, Fun
     {
         var factors = parts.Select(part => (Part: part, Factors: Read(part))).ToList();
         (Tensor Down, Tensor Up) wanted = (cat([.. factors.Select(item => item.Factors.Down)]), cat([.. factors.Select(item => item.Factors.Up.Times(item.Part.Module.Scale * item.Part.Input.Weight))], 1));
-        if (options.Method == CombineMethod.Concat) return Measured(LayerChange.Layer(layer, wanted.Down, wanted.Up, type), wanted, energy: 1);
+        if (options.Method == CombineMethod.Concat) return ComputedLayer.Of(LayerChange.Layer(layer, wanted.Down, wanted.Up, type), wanted, energy: 1);
         var spectrum = Spectrum.OfProduct(wanted.Up, wanted.Down);
         var rank = RankOf(spectrum);
         var (down, up) = spectrum.Factors(rank);
-        return Measured(LayerChange.Layer(layer, down, up, type), wanted, spectrum.Energy(rank));
+        return ComputedLayer.Of(LayerChange.Layer(layer, down, up, type), wanted, spectrum.Energy(rank));
     }
 
     /// <summary>Changes as matrices, merged number by number, and the nearest product of a rank.</summary>
@@ -78,7 +87,7 @@ internal sealed class LayerCombiner(CombineOptions options, ScalarType type, Fun
         var shares = parts.Select(part => part.Input.Weight * part.Module.Scale).ToList();
         var down = Merge([.. factors.Select(item => item.Down)], [.. shares.Select(share => Math.Sign(share) * Math.Sqrt(Math.Abs(share)))]);
         var up = Merge([.. factors.Select(item => item.Up)], [.. shares.Select(share => Math.Sqrt(Math.Abs(share)))]);
-        return Measured(LayerChange.Layer(layer, down, up, type), (down, up), energy: 1);
+        return ComputedLayer.Of(LayerChange.Layer(layer, down, up, type), (down, up), energy: 1);
     }
 
     private Tensor Merge(IReadOnlyList<Tensor> tensors, IReadOnlyList<double> shares)
@@ -97,14 +106,6 @@ internal sealed class LayerCombiner(CombineOptions options, ScalarType type, Fun
     private int RankOf(Spectrum spectrum) => options.Rank is { } rank
         ? Math.Min(rank, spectrum.S.Length)
         : Ranks.WithinError(spectrum, options.Error ?? Exact)!.Value;
-
-    private static ComputedLayer Measured(AdapterLayer made, (Tensor Down, Tensor Up) wanted, double energy)
-    {
-        var up = made.Factors["up"].to(ScalarType.Float64).Times(made.Scale);
-        var norm = LayerKind.NormOfProduct(wanted.Down, wanted.Up).item<double>();
-        var distance = LayerChange.Distance((made.Factors["down"], up), wanted);
-        return new ComputedLayer(made, norm, ComputedLayer.Relative(distance, norm), energy);
-    }
 
     private void RequireMatrices(IReadOnlyList<Contribution> parts)
     {

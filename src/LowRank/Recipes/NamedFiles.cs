@@ -10,7 +10,7 @@ internal sealed class NamedFiles(string folder, string what)
     private const int MostNames = 10;
     private static readonly string[] Endings = [".safetensors", ".pt", ".bin"];
 
-    private readonly string[] files = [.. Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
+    private readonly string[] files = [.. Directory.EnumerateFiles(folder, "*", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true })
         .Where(path => Endings.Contains(Path.GetExtension(path).ToLowerInvariant())).Order(StringComparer.Ordinal)];
 
     /// <summary>File names without their ending.</summary>

@@ -112,7 +112,19 @@ public sealed class WrittenAdapter
         }
     }
 
-    internal static WrittenModule Module(ComputedLayer computed) => new()
+    /// <summary>A file that is written, and what was computed for it.</summary>
+    internal static WrittenAdapter Of(string output, string what, string model, IEnumerable<ComputedLayer> made, IEnumerable<string> tokens, IEnumerable<string> notes) => new()
+    {
+        Output = output,
+        Bytes = new FileInfo(output).Length,
+        What = what,
+        Base = model,
+        Modules = [.. made.Select(Module)],
+        Tokens = [.. tokens],
+        Notes = [.. notes],
+    };
+
+    private static WrittenModule Module(ComputedLayer computed) => new()
     {
         Module = $"{computed.Layer.Component}.{computed.Layer.Path}",
         Block = BlockNorms.BlockOf(computed.Layer.Component, computed.Layer.Path),

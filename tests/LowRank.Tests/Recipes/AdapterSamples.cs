@@ -1,4 +1,5 @@
 using LowRank.Adapters;
+using LowRank.Families;
 using LowRank.Foundation;
 using LowRank.Recipes;
 using LowRank.Testing;
@@ -17,6 +18,9 @@ internal sealed class AdapterSamples(TemporaryFolder folder)
 
     /// <summary>A convolution of the same block, 3×3.</summary>
     public const string Convolution = "down_blocks.0.resnets.0.conv1";
+
+    /// <summary>The layers of Stable Diffusion 1, found once.</summary>
+    private static readonly Lazy<ModuleNames> StableDiffusion1 = new(() => new ModuleNames(ModelOutline.Of(PublishedModel.All.Single(model => model.Title == "Stable Diffusion 1")).Components));
 
     private static readonly Dictionary<string, long[]> Shapes = new() { [Key] = [320, 768], [Query] = [320, 320], [Convolution] = [320, 320, 3, 3] };
 
@@ -56,8 +60,8 @@ internal sealed class AdapterSamples(TemporaryFolder folder)
     public static Dictionary<string, Tensor> Deltas(string path, string? model = null)
     {
         using var file = AdapterFile.Open(path);
-        using var found = AdapterBase.Find(file, model);
-        var fit = new AdapterFit(file, found.Names);
+        using var found = model is null ? null : AdapterBase.Find(file, model);
+        var fit = new AdapterFit(file, found?.Names ?? StableDiffusion1.Value);
         Assert.True(fit.IsWhole);
         return fit.Matched.ToDictionary(item => item.Layer.Path, item => Matrix(item.Module, item.Layer));
     }

@@ -1,7 +1,9 @@
+using LowRank.Adapters;
 using LowRank.Foundation;
 using LowRank.Images;
 using LowRank.Recipes;
 using LowRank.Testing;
+using TorchSharp;
 
 namespace LowRank.Tests.Recipes;
 
@@ -58,6 +60,47 @@ public sealed class StudioTests : IDisposable
         var text = PngText.Read(studio.Draw(Picture))["parameters"];
         Assert.Equal("red heart\nSteps: 2, Sampler: DDIM, CFG scale: 5, Seed: 1, Size: 64x64, Model: icons-64, Adapters: \"icons-line: 0.5 unet:0.25\", Lora hashes: \"mine: HASH\", Version: LowRank",
             System.Text.RegularExpressions.Regex.Replace(text, "(?<=mine: )[0-9a-f]{12}", "HASH"));
+    }
+
+    /// <summary>Prompts are encoded anew for every picture: an adapter of the text encoder works at the strength of now.</summary>
+    [Fact]
+    public void Strengths_of_text_encoder_adapters_reach_the_prompt()
+    {
+        var path = folder.Path("words.safetensors");
+        using (var family = LowRank.Families.FamilyDetector.Open("icons-64"))
+        {
+            using var quiet = torch.no_grad();
+            using var init = new torch.Generator(1);
+            using var adapter = AdapterSet.Create(family.ComponentNames.ToDictionary(name => name, family.Component), new() { Rank = 2, Targets = ["text_encoder:**"] }, init, torch.CPU);
+            using var values = torch.randn(adapter.FlatParameters.shape, generator: init).MultiplyInPlace(0.1);
+            adapter.FlatParameters.copy_(values);
+            AdapterWriter.Write(path, adapter);
+        }
+        var (none, words) = (Draw(), studio.Load(path));
+        var whole = Draw();
+        words.Strength = 0.5;
+        var half = Draw();
+        Assert.Equal(3, new[] { none, whole, half }.Select(Convert.ToHexString).Distinct().Count());
+        Assert.Equal(Fresh(new AdapterUse(path, 0.5)), half);
+        words.Parts = new Dictionary<string, double> { ["text_encoder"] = 2 };
+        Assert.Equal(whole, Draw());
+        words.Parts = new Dictionary<string, double> { ["text_encoder"] = 0 };
+        Assert.Equal(none, Draw());
+        words.Parts = new Dictionary<string, double> { ["unet"] = 0 };
+        Assert.Equal(half, Draw());
+    }
+
+    [Fact]
+    public void A_learned_token_is_known_from_the_moment_it_is_loaded()
+    {
+        var path = folder.Path("mine.safetensors");
+        using (var rows = TensorArithmetic.Filled([1, 128], 0.3)) EmbeddingWriter.Write(path, new("<mine>", new Dictionary<string, torch.Tensor> { ["text_encoder"] = rows }));
+        var named = Picture with { Prompt = "red heart <mine>" };
+        var text = studio.Draw(named);
+        studio.LoadEmbedding(path);
+        var known = studio.Draw(named);
+        Assert.NotEqual(Convert.ToHexString(text), Convert.ToHexString(known));
+        Assert.Contains("Embeddings: \"mine.safetensors\", TI hashes: \"mine: ", PngText.Read(known)["parameters"], StringComparison.Ordinal);
     }
 
     /// <summary>The hash of an adapter's data is in its metadata, or what that would say is computed.</summary>

@@ -41,11 +41,12 @@ internal static class LayerChange
     /// <param name="down">(r, n)</param>
     /// <param name="up">(m, r): the change is up · down.</param>
     /// <param name="type">In which it will be written: its factors are of this type already.</param>
-    /// <returns>Its alpha is the rank, or the number next to it that the type has; its tensors lie in the current scope.</returns>
-    public static AdapterLayer Layer(ModelLayer layer, Tensor down, Tensor up, ScalarType type)
+    /// <param name="scale">alpha / rank in the file; not 0.</param>
+    /// <returns>Its alpha is scale · rank, or the number next to it that the type has; its tensors lie in the current scope.</returns>
+    public static AdapterLayer Layer(ModelLayer layer, Tensor down, Tensor up, ScalarType type, double scale = 1)
     {
         var rank = (int)down.shape[0];
-        var alpha = tensor((double)rank).to(type).to(ScalarType.Float64).item<double>();
+        var alpha = tensor(scale * rank).to(type).to(ScalarType.Float64).item<double>();
         var kind = new LoraKind();
         var target = new AdapterTarget(layer.Component, layer.Path, layer.Module, rank, alpha, kind, LoraKind.Factors(layer.Shape, rank));
         return kind.Make(target, new Dictionary<string, Tensor>

@@ -30,6 +30,30 @@ internal static class Ranks
         return Math.Max(1, count);
     }
 
+    /// <summary>By a rule of sd-scripts' networks/resize_lora.py for the values of up · down without its scale.</summary>
+    /// <param name="values">All of them, descending.</param>
+    /// <param name="least">The smaller side of the matrix: so many values it would have, those beyond zero.</param>
+    /// <param name="index">The rule: how many of the values it takes.</param>
+    /// <returns>One more than the rule takes, as there: 2 at least, but 1 for a matrix of zeros.</returns>
+    public static int Resized(double[] values, int least, Func<double[], int> index) =>
+        values[0] <= 1e-6 ? 1 : Math.Max(1, Math.Min(index([.. values, .. new double[Math.Max(0, least - values.Length)]]), least - 1)) + 1;
+
+    /// <summary>Values above the largest, divided by a number.</summary>
+    public static int SvRatio(double[] values, double ratio) => values.Count(value => value > values[0] / ratio);
+
+    /// <summary>Until the root of their squares' sum reaches a share of that of all.</summary>
+    public static int SvFro(double[] values, double share) => UntilShare([.. values.Select(value => value * value)], share * share);
+
+    /// <summary>Until their sum reaches a share of that of all.</summary>
+    public static int SvCumulative(double[] values, double share) => UntilShare(values, share);
+
+    private static int UntilShare(double[] values, double share)
+    {
+        var (whole, sum, place) = (values.Sum(), 0.0, 0);
+        while (place < values.Length && (sum += values[place]) / whole < share) place++;
+        return place + 1;
+    }
+
     private static int? WithinSquare(Spectrum spectrum, double share)
     {
         var (s, whole) = (spectrum.S, spectrum.Norm * spectrum.Norm);

@@ -60,11 +60,11 @@ internal sealed record Spectrum(Tensor U, double[] S, Tensor Vt, double Norm, bo
         return new Spectrum(basis.mm(u.narrow(1, 0, kept)), Numbers(s)[..kept], vt.narrow(0, 0, kept), NormOf(matrix), IsWhole: kept == least);
     }
 
-    /// <summary>‖x‖ (Frobenius), added up in float64.</summary>
+    /// <summary>‖x‖ (Frobenius) of a matrix (m, n): rows in their type, their lengths in float64.</summary>
     public static double NormOf(Tensor x)
     {
         using var scope = NewDisposeScope();
-        return x.to(ScalarType.Float64).norm().item<double>();
+        return x.norm(1).to(ScalarType.Float64).norm().item<double>();
     }
 
     /// <summary>The nearest product of a rank: all of S in up, as other tools write it.</summary>
