@@ -11,6 +11,7 @@ var benchmarks = new Dictionary<string, Action<Report>>
     ["files"] = FilesBenchmark.Run,
     ["hooks"] = HooksBenchmark.Run,
     ["icons-step"] = IconsStepBenchmark.Run,
+    ["inspect"] = InspectBenchmark.Run,
     ["kinds"] = KindsBenchmark.Run,
     ["measures"] = MeasuresBenchmark.Run,
     ["optimizer"] = OptimizerBenchmark.Run,

@@ -22,11 +22,13 @@ internal static class BenchCommand
         {
             recipe, settings, output, quick, resume, dryRun, only, worker,
         };
+        var hub = new HubArguments(command);
         command.SetAction(arguments =>
         {
             InspectMachine.RequireEngine();
             var (path, changes) = (arguments.GetValue(recipe)!, arguments.GetValue(settings) ?? []);
             var options = BenchKidOptions.Read(path, changes, arguments.GetValue(output), arguments.GetValue(quick));
+            if (hub.Settings(screen, arguments, options.Model, null, changes) is var named && named != changes) options = BenchKidOptions.Read(path, changes = [.. named], arguments.GetValue(output), arguments.GetValue(quick));
             var asked = new BenchKidLine(path, changes, arguments.GetValue(quick), options.Output);
             if (arguments.GetValue(only) is { } part) return BenchKidJob.Part(screen, options, part, arguments.GetValue(worker));
             screen.Line($" {asked}\n");

@@ -39,7 +39,8 @@ internal static class ConvertCommand
         };
         var precision = new Option<SavePrecision?>("--dtype") { HelpName = "fp16|bf16|fp32", Description = "Type of the numbers. [default: every tensor keeps its own]" };
         var model = new Option<string?>("--model", "-m") { HelpName = "MODEL", Description = "The model that it is for: a folder, or icons-64. [default: found by names and shapes]" };
-        var command = new Command("convert", "Write an adapter in another convention, with the same change of every weight; say what is not as it was.") { input, output, to, precision, model };
+        var strip = new Option<bool>("--strip-captions") { Description = "Leave out of the metadata what tells of the training pictures: captions, folders, remarks, the recipe." };
+        var command = new Command("convert", "Write an adapter in another convention, with the same change of every weight; say what is not as it was.") { input, output, to, precision, model, strip };
         command.SetAction(arguments =>
         {
             InspectMachine.RequireEngine();
@@ -50,6 +51,7 @@ internal static class ConvertCommand
                 To = arguments.GetValue(to),
                 Precision = arguments.GetValue(precision),
                 Model = arguments.GetValue(model),
+                StripCaptions = arguments.GetValue(strip),
             });
             var lines = report.ToString().Split('\n');
             screen.Line(" " + lines[0]);

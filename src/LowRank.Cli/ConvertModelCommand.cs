@@ -8,7 +8,7 @@ internal static class ConvertModelCommand
 {
     public static Command Create(Screen screen)
     {
-        var input = new Argument<string>("IN") { Description = "A folder in the diffusers layout, a checkpoint of one file (.safetensors, .ckpt), or icons-64." };
+        var input = new Argument<string>("IN") { Description = "A folder in the diffusers layout, a checkpoint of one file (.safetensors, .ckpt), icons-64, or org/name, a model of the hub." };
         var output = new Argument<string>("OUT") { Description = "What to write: a folder that is empty or not there, or a .safetensors file." };
         var to = new Option<string?>("--to") { HelpName = "diffusers|single", Description = "A folder in the diffusers layout, or one file in the original layout. [default: the other of the two]" };
         to.AcceptOnlyFromAmong("diffusers", "single");
@@ -16,17 +16,24 @@ internal static class ConvertModelCommand
         var files = new ModelFileArguments();
         var command = new Command("convert-model", "Write a model as a folder or as one file, tensor by tensor.") { input, output, to, precision };
         files.AddTo(command);
+        var hub = new HubArguments(command);
         command.SetAction(arguments =>
         {
-            using var interrupt = new Interrupt(screen, "stopping; nothing is left behind");
             InspectMachine.RequireEngine();
+            var (model, read) = (arguments.GetValue(input)!, files.Of(arguments));
+            if (!File.Exists(model) || arguments.GetValue(to) != "single")   // a file that stays one needs no tokenizer
+            {
+                (var found, read) = hub.Fetch(screen, arguments, model, read);
+                model = found!;
+            }
+            using var interrupt = new Interrupt(screen, "stopping; nothing is left behind");
             var report = ConvertModel.Run(new ConvertModelOptions
             {
-                Input = arguments.GetValue(input)!,
+                Input = model,
                 Output = arguments.GetValue(output)!,
                 To = arguments.GetValue(to) switch { "diffusers" => ModelForm.Diffusers, "single" => ModelForm.SingleFile, _ => null },
                 Precision = arguments.GetValue(precision),
-                ModelFile = files.Of(arguments),
+                ModelFile = read,
             }, new ProgressLine(screen), interrupt.Token);
             screen.EndLive();
             screen.Report(report.ToString());

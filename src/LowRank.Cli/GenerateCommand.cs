@@ -12,7 +12,7 @@ internal static class GenerateCommand
     {
         // one place for defaults: the record
         var defaults = new GenerateOptions { Model = "", Prompt = "", Output = "" };
-        var model = new Option<string>("--model", "-m") { HelpName = "MODEL", Required = true, Description = "Base model: icons-64 (embedded), a folder in the diffusers layout, or a checkpoint of one file (.safetensors, .ckpt)." };
+        var model = new Option<string>("--model", "-m") { HelpName = "MODEL", Required = true, Description = "Base model: icons-64 (embedded), a folder in the diffusers layout, a checkpoint of one file (.safetensors, .ckpt), or org/name, a model of the hub." };
         var files = new ModelFileArguments();
         var prompt = new Option<string>("--prompt", "-p") { HelpName = "TEXT", Required = true, Description = "What the pictures should show." };
         var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for the pictures; made when absent." };
@@ -44,7 +44,8 @@ internal static class GenerateCommand
             model, prompt, output, adapters, adapterFolder, embeddings, embeddingFolder, negative, weights, sampler, steps, guidance, rescale, clipSkip, seed, count, sweep, sweepAdapter, width, height, image, noise, mask, precision, unmatched,
         };
         files.AddTo(command);
-        command.SetAction(arguments => Run(screen, new GenerateOptions
+        var hub = new HubArguments(command);
+        command.SetAction(arguments => Run(screen, hub, arguments, new GenerateOptions
         {
             Model = arguments.GetValue(model)!,
             ModelFile = files.Of(arguments),
@@ -85,8 +86,13 @@ internal static class GenerateCommand
         return [.. numbers.OfType<double>()];
     }
 
-    private static int Run(Screen screen, GenerateOptions options)
+    private static int Run(Screen screen, HubArguments hub, ParseResult arguments, GenerateOptions options)
     {
+        if (options.Validate().Count == 0)   // before a model is downloaded for nothing
+        {
+            var (model, files) = hub.Fetch(screen, arguments, options.Model, options.ModelFile);
+            options = options with { Model = model!, ModelFile = files };
+        }
         using var interrupt = new Interrupt(screen, "stopping; pictures already written stay");
         InspectMachine.RequireEngine();
         var result = Generate.Run(options, new ProgressLine(screen), interrupt.Token);

@@ -16,12 +16,14 @@ internal static class TrainCommand
         var resume = new Option<bool>("--resume") { Description = "Go on with the run in the output folder from its last saved state." };
         var dryRun = new Option<bool>("--dry-run") { Description = "Say what would be trained on what, how large, how much memory and how long; train nothing." };
         var command = new Command("train", "Train an adapter, a new word or a whole model on your pictures, as a recipe says.") { recipe, settings, output, resume, dryRun };
+        var hub = new HubArguments(command);
         command.SetAction(arguments =>
         {
             InspectMachine.RequireEngine();
             var path = arguments.GetValue(recipe)!;
             var changes = arguments.GetValue(settings) ?? [];
             var job = TrainingJob.Read(path, changes, arguments.GetValue(output));
+            if (hub.Settings(screen, arguments, job.Model, job.ModelFile, changes) is var named && named != changes) job = TrainingJob.Read(path, named, arguments.GetValue(output));
             var line = string.Join(' ', ["lora train", Words.Quoted(path), .. changes.Select(change => "--set " + Words.Quoted(change))]);
             screen.Line($" {line}\n");
             if (arguments.GetValue(dryRun))

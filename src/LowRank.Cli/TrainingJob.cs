@@ -1,5 +1,6 @@
 using System.Globalization;
 using LowRank.Adapters;
+using LowRank.Families;
 using LowRank.Recipes;
 using LowRank.Training;
 
@@ -14,6 +15,10 @@ internal sealed class TrainingJob
     private TrainingJob() { }
 
     public required string Model { get; init; }
+
+    /// <summary>How the model's files are read; null: as usual.</summary>
+    public required ModelFileOptions? ModelFile { get; init; }
+
     public required string Output { get; init; }
     public required Func<TrainingPlan> Plan { get; init; }
     public required Func<IProgress<TrainingEvent>, bool, CancellationToken, TrainingResult> Run { get; init; }
@@ -58,6 +63,7 @@ internal sealed class TrainingJob
     private static TrainingJob OfLora(TrainLoraOptions options) => new()
     {
         Model = options.Model,
+        ModelFile = options.ModelFile,
         Output = options.Output,
         Plan = () => TrainLora.Plan(options),
         Run = (progress, resume, stop) => TrainLora.Run(options, progress, resume, stop),
@@ -72,6 +78,7 @@ internal sealed class TrainingJob
     private static TrainingJob OfInversion(TrainTextualInversionOptions options) => new()
     {
         Model = options.Model,
+        ModelFile = options.ModelFile,
         Output = options.Output,
         Plan = () => TrainTextualInversion.Plan(options),
         Run = (progress, resume, stop) => TrainTextualInversion.Run(options, progress, resume, stop),
@@ -86,6 +93,7 @@ internal sealed class TrainingJob
     private static TrainingJob OfPivotal(TrainPivotalOptions options) => new()
     {
         Model = options.Model,
+        ModelFile = options.ModelFile,
         Output = options.Output,
         Plan = () => TrainPivotal.Plan(options),
         Run = (progress, resume, stop) => TrainPivotal.Run(options, progress, resume, stop),
@@ -102,6 +110,7 @@ internal sealed class TrainingJob
     private static TrainingJob OfFull(TrainFullOptions options) => new()
     {
         Model = options.Model,
+        ModelFile = options.ModelFile,
         Output = options.Output,
         Plan = () => TrainFull.Plan(options),
         Run = (progress, resume, stop) => TrainFull.Run(options, progress, resume, stop),

@@ -9,13 +9,14 @@ internal static class VerifyCommand
     public static Command Create(Screen screen)
     {
         var file = new Argument<string>("FILE") { Description = "Adapter file (.safetensors, .pt, .bin), PEFT folder, or the name of an adapter that comes with the program." };
-        var model = new Option<string>("--model") { Description = "The base model: a folder in the diffusers layout, or icons-64.", HelpName = "MODEL", Required = true };
+        var model = new Option<string>("--model") { Description = "The base model: a folder in the diffusers layout, icons-64, or org/name, a model of the hub.", HelpName = "MODEL", Required = true };
         var json = new Option<bool>("--json") { Description = "One JSON document instead of words." };
         var command = new Command("verify", "Prove that an adapter works on a model: every key lands, it changes the output, merged equals attached. Exits with 0 where all holds, 3 for a file that is damaged or cannot be used, 4 for one that was made for another model.") { file, model, json };
+        var hub = new HubArguments(command);
         command.SetAction(arguments =>
         {
             InspectMachine.RequireEngine();
-            var report = VerifyAdapter.Run(arguments.GetValue(file)!, arguments.GetValue(model)!);
+            var report = VerifyAdapter.Run(arguments.GetValue(file)!, hub.Fetch(screen, arguments, arguments.GetValue(model)).Model!);
             if (arguments.GetValue(json)) screen.Line(report.ToJson());
             else screen.Report(report.ToString());
             return report.Verdict switch { AdapterVerdict.Good => CommandLine.Done, AdapterVerdict.Mismatched => CommandLine.Mismatched, _ => CommandLine.BadInput };

@@ -189,6 +189,7 @@ public sealed class GenerateCommandTests : IDisposable
         Assert.Equal("prompt: \"<lora:line-art:1\" names an adapter, but is no whole tag; write <lora:name:0.8>", Refused("heart <lora:line-art:1"));
         Assert.Equal("prompt: embedding:tango names an embedding, and no folder to look in is given; give --embedding-folder FOLDER", Refused("heart, embedding:tango"));
         Assert.Equal("no embedding in LORAS is named tango; it holds line-art", Refused("heart, embedding:tango", "--embedding-folder", shell.Path("loras")));
+        Assert.Equal("1 problem in the options\n\nnegative-prompt  it names an adapter, which only prompts can; write the tag in the prompt, with a strength below 0 to take away", Refused("heart", "--negative-prompt", "<lora:icons-line:1>"));
         Assert.Equal("1 problem in the options\n\nadapter-folder  LORAS-2; no such folder", Refused("heart", "--adapter-folder", shell.Path("loras") + "-2"));
     }
 

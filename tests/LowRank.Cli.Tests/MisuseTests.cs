@@ -6,12 +6,12 @@ public sealed class MisuseTests : IDisposable
 
     public void Dispose() => shell.Dispose();
 
-    private const string Commands = "prepare, recipes, train, generate, evaluate, inspect, diff, combine, extract, resize, convert, verify, verify-model, bench, env";
+    private const string Commands = "prepare, recipes, train, generate, evaluate, inspect, diff, combine, extract, resize, convert, doctor, verify, verify-model, convert-model, models, bench, env";
 
     [Theory]
-    [InlineData("trian", "1 problem in the arguments of lora\n\ntrian  there is no such command; did you mean train?; there are prepare, recipes, train, generate, evaluate, inspect, diff, combine, extract, resize, convert, verify, verify-model, bench, env\n\ntry    lora --help\n")]
-    [InlineData("help", "1 problem in the arguments of lora\n\nhelp  there is no such command; there are prepare, recipes, train, generate, evaluate, inspect, diff, combine, extract, resize, convert, verify, verify-model, bench, env\n\ntry   lora --help\n")]
-    [InlineData("--verbose", "1 problem in the arguments of lora\n\nCOMMAND  missing: prepare, recipes, train, generate, evaluate, inspect, diff, combine, extract, resize, convert, verify, verify-model, bench, env\n\ntry      lora --help\n")]
+    [InlineData("trian", "1 problem in the arguments of lora\n\ntrian  there is no such command; did you mean train?; there are prepare, recipes, train, generate, evaluate, inspect, diff, combine, extract, resize, convert, doctor, verify, verify-model, convert-model, models, bench, env\n\ntry    lora --help\n")]
+    [InlineData("help", "1 problem in the arguments of lora\n\nhelp  there is no such command; there are prepare, recipes, train, generate, evaluate, inspect, diff, combine, extract, resize, convert, doctor, verify, verify-model, convert-model, models, bench, env\n\ntry   lora --help\n")]
+    [InlineData("--verbose", "1 problem in the arguments of lora\n\nCOMMAND  missing: prepare, recipes, train, generate, evaluate, inspect, diff, combine, extract, resize, convert, doctor, verify, verify-model, convert-model, models, bench, env\n\ntry      lora --help\n")]
     [InlineData("train", "1 problem in the arguments of lora train\n\nRECIPE  missing: A recipe file (.toml); lora recipes has some to start from.\n\ntry     lora train --help\n")]
     [InlineData("train nofile.toml", "there is no recipe nofile.toml: give the path of a .toml file (lora recipes has some to start from)\n")]
     [InlineData("train a.toml --resumee", "1 problem in the arguments of lora train\n\n--resumee  there is no such option; did you mean --resume?\n\ntry        lora train --help\n")]
@@ -22,7 +22,7 @@ public sealed class MisuseTests : IDisposable
     [InlineData("recipes style x", "1 problem in the arguments of lora recipes\n\nx    one word too many; put quotes around a value with spaces in it\n\ntry  lora recipes --help\n")]
     [InlineData("prepare tga folder --model m", "1 problem in the arguments of lora prepare\n\ntga  there is no such command; did you mean tag?; there are caption, tag, mask, crop\n\ntry  lora prepare --help\n")]
     [InlineData("prepare tag folder", "1 problem in the arguments of lora prepare tag\n\n--model  missing: A tagger in the WD14 layout (.onnx), such as wd-vit-tagger-v3.\n\ntry      lora prepare tag --help\n")]
-    [InlineData("generate --stepz 3", "4 problems in the arguments of lora generate\n\n--stepz   there is no such option; did you mean --steps?\n--model   missing: Base model: icons-64 (embedded) or a folder in the diffusers layout.\n--prompt  missing: What the pictures should show.\n--output  missing: Folder for the pictures; made when absent.\n\ntry       lora generate --help\n")]
+    [InlineData("generate --stepz 3", "4 problems in the arguments of lora generate\n\n--stepz   there is no such option; did you mean --steps?\n--model   missing: Base model: icons-64 (embedded), a folder in the diffusers layout, a checkpoint of one file (.safetensors, .ckpt), or org/name, a model of the hub.\n--prompt  missing: What the pictures should show.\n--output  missing: Folder for the pictures; made when absent.\n\ntry       lora generate --help\n")]
     [InlineData("generate -m m -p a red apple -o o", "2 problems in the arguments of lora generate\n\nred    one word too many; put quotes around a value with spaces in it\napple  one word too many; put quotes around a value with spaces in it\n\ntry    lora generate --help\n")]
     [InlineData("generate -m m -p x -o o --steps many --guidance x", "2 problems in the arguments of lora generate\n\n--steps     many; must be a whole number\n--guidance  x; must be a number\n\ntry         lora generate --help\n")]
     [InlineData("generate -m m -p x -o o --precision fp8", "1 problem in the arguments of lora generate\n\n--precision  fp8; must be fp32 or bf16\n\ntry          lora generate --help\n")]

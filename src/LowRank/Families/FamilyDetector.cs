@@ -1,5 +1,6 @@
 using LowRank.Diffusion;
 using LowRank.Foundation;
+using LowRank.Hub;
 using LowRank.Models.Layers;
 using static TorchSharp.torch;
 
@@ -24,7 +25,7 @@ public static class FamilyDetector
     /// Opens a model: reads its configurations and checks that they fit each other; weights are loaded when first used.
     /// What was found is in the family's <see cref="IDiffusionFamily.Description"/>.
     /// </summary>
-    /// <param name="model">A folder in the diffusers layout, a checkpoint of one file in the original layout (<c>.safetensors</c>, <c>.ckpt</c>), or <c>icons-64</c>, the embedded base.</param>
+    /// <param name="model">A folder in the diffusers layout, a checkpoint of one file in the original layout (<c>.safetensors</c>, <c>.ckpt</c>), <c>icons-64</c>, the embedded base, or <c>org/name[@revision]</c>, a model of the hub that is in the cache.</param>
     /// <param name="type">
     /// Base dtype of denoiser and text encoders, whatever the files hold: float32, or bfloat16 for half the memory and, where the processor knows it, half the time.
     /// The autoencoder is always float32.
@@ -62,7 +63,18 @@ public static class FamilyDetector
 
     private static IDiffusionFamily FamilyOf(ModelFiles folder, LayerFactory placement)
     {
-        if (Families.TryGetValue(folder.PipelineClass, out var family)) return family(folder, placement);
+        RequireFamily(folder);
+        return Families[folder.PipelineClass](folder, placement);
+    }
+
+    /// <summary>Whether a model is of a kind that is known, by its index alone: before the rest of it is downloaded.</summary>
+    /// <param name="folder">Holds <c>model_index.json</c>.</param>
+    /// <exception cref="CheckpointException">It is not.</exception>
+    internal static void RequireFamily(string folder) => RequireFamily(ModelFiles.At(folder));
+
+    private static void RequireFamily(ModelFiles folder)
+    {
+        if (Families.ContainsKey(folder.PipelineClass)) return;
         throw folder.Refuse(ModelFiles.IndexName, $"unsupported value: _class_name is \"{folder.PipelineClass}\"", $"supported: {string.Join(", ", Families.Keys)}");
     }
 
@@ -73,6 +85,7 @@ public static class FamilyDetector
     {
         if (Path.Exists(model)) return Path.GetFullPath(model);
         if (EmbeddedModels.Contains(model)) return EmbeddedFolder.Find(model);
+        if (ModelStore.Find(model) is { } cached) return cached;
         throw new CheckpointException($"no model is there; {model}{NearestName.Hint(model, EmbeddedModels)}; name a folder that holds model_index.json, a checkpoint of one file (.safetensors, .ckpt), or an embedded model: {string.Join(", ", EmbeddedModels)}");
     }
 }

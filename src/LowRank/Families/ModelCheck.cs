@@ -1,6 +1,7 @@
 using System.Text.Json;
 using LowRank.Diffusion;
 using LowRank.Foundation;
+using LowRank.Hub;
 using LowRank.Models;
 using LowRank.Models.Layers;
 using static System.FormattableString;
@@ -28,7 +29,7 @@ internal static class ModelCheck
     /// <param name="model">The model.</param>
     public static IReadOnlyList<ModelPart> Parts(ModelFiles model)
     {
-        var parts = model.Named.Select(item => new ModelPart(item.Name, item.Class)).ToList();
+        var parts = model.Named.Where(item => !IsLeftOut(model, item.Name)).Select(item => new ModelPart(item.Name, item.Class)).ToList();
         foreach (var part in parts) part.Trouble = [.. Look(part, model)];
         return parts;
     }
@@ -78,6 +79,9 @@ internal static class ModelCheck
             }
         }
     }
+
+    /// <summary>A part that was not downloaded since nothing here opens it: the programs that do fetch it into the cache themselves.</summary>
+    private static bool IsLeftOut(ModelFiles model, string part) => HubCache.IsSnapshot(model.Path) && PipelineFiles.LeftOut.Contains(part) && !model.Has(part);
 
     private static IEnumerable<string> Look(ModelPart part, ModelFiles model)
     {

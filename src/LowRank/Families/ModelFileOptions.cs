@@ -1,3 +1,5 @@
+using LowRank.Hub;
+
 namespace LowRank.Families;
 
 /// <summary>What the denoiser of a checkpoint of one file predicts.</summary>
@@ -15,7 +17,7 @@ public enum FilePrediction
 /// </summary>
 public sealed record ModelFileOptions
 {
-    /// <summary>Folder with the tokenizer of a checkpoint of one file: <c>vocab.json</c> and <c>merges.txt</c>, or <c>tokenizer.json</c>, in it or in its folders <c>tokenizer</c> and <c>tokenizer_2</c>. Unset: looked for beside the file.</summary>
+    /// <summary>Folder with the tokenizer of a checkpoint of one file: <c>vocab.json</c> and <c>merges.txt</c>, or <c>tokenizer.json</c>, in it or in its folders <c>tokenizer</c> and <c>tokenizer_2</c>. Unset: looked for beside the file, and then in the cache of the hub (<c>openai/clip-vit-large-patch14</c>).</summary>
     public string? Tokenizer { get; init; }
 
     /// <summary>Folder with configurations in the diffusers layout (<c>unet/config.json</c>, …) for a checkpoint of one file. Unset: found by the shapes of its tensors.</summary>
@@ -29,6 +31,9 @@ public sealed record ModelFileOptions
 
     /// <summary>Which weights of a folder are read: <c>fp16</c> for <c>model.fp16.safetensors</c>. Unset: full precision, else fp16.</summary>
     public string? Variant { get; init; }
+
+    /// <summary>The cache that the tokenizer of a checkpoint of one file is looked for in, at last; null: the one that the environment names.</summary>
+    internal HubOptions? Hub { get; init; }
 
     /// <summary>Those that are set and that only a file needs.</summary>
     internal IEnumerable<string> ForFiles

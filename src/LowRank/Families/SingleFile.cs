@@ -41,7 +41,7 @@ internal sealed class SingleFile : ModelFiles
             metadata = new SingleFileMetadata(file.Metadata);
             prediction = PredictionEvidence.Of(file, options.PredictionType, layout == OriginalLayout.Second && shapes.DenoiserChannels == 4);
             published = PublishedModel.All.First(model => model.Name == (layout == OriginalLayout.Xl ? "sdxl" : layout == OriginalLayout.First ? "sd15" : prediction.Type == PredictionType.VPrediction ? "sd21" : "sd21-base"));
-            tokenizers = new TokenizerSearch(Path, options.Tokenizer, options.Config, metadata, layout);
+            tokenizers = new TokenizerSearch(Path, options, metadata, layout);
         }
         finally
         {
@@ -57,6 +57,15 @@ internal sealed class SingleFile : ModelFiles
 
     /// <summary>What the file says of itself.</summary>
     public IReadOnlyDictionary<string, string> Metadata => file.Metadata;
+
+    /// <summary>A tokenizer that was found nowhere; null where all were.</summary>
+    public string? LackingTokenizer => tokenizers.Lacking;
+
+    /// <summary>Folder of the tokenizer in the hub's cache, where it was found there.</summary>
+    public string? CachedTokenizer => tokenizers.Cached;
+
+    /// <summary>The error for the tokenizer that was found nowhere.</summary>
+    public CheckpointException RefuseTokenizer() => tokenizers.Lacks(LackingTokenizer!);
 
     /// <summary>Whether it holds averaged weights too.</summary>
     public bool HasAverages => file.Tensors.Keys.Count(name => name.StartsWith(OriginalLayout.AveragesPrefix, StringComparison.Ordinal)) > 2;   // decay and num_updates are always there

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using LowRank.Families.Original;
 using LowRank.Foundation;
+using LowRank.Hub;
 using LowRank.Text;
 
 namespace LowRank.Families;
@@ -11,7 +12,14 @@ namespace LowRank.Families;
 /// </summary>
 internal sealed class TokenizerSearch
 {
-    private const string ClipVocabulary = "openai/clip-vit-large-patch14", OpenClipPadding = "!";
+    /// <summary>The model of the hub that has CLIP's vocabulary.</summary>
+    public const string ClipVocabulary = "openai/clip-vit-large-patch14";
+
+    /// <summary>Its files.</summary>
+    public static readonly IReadOnlyList<string> ClipFiles = ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"];
+
+    private const string OpenClipPadding = "!";
+    private readonly HubOptions? hub;
     private readonly string path;
     private readonly OriginalLayout layout;
     private readonly List<string> looked = [];
@@ -24,21 +32,27 @@ internal sealed class TokenizerSearch
     private sealed record Found(string Place, string? Folder, Func<string, byte[]?> Read);
 
     /// <param name="path">The checkpoint.</param>
-    /// <param name="named">The folder that the user named; null for none.</param>
-    /// <param name="config">The folder of configurations that the user named; null for none.</param>
+    /// <param name="options">The folders that the user named.</param>
     /// <param name="metadata">Of the checkpoint.</param>
     /// <param name="layout">Its text encoders.</param>
     /// <exception cref="OptionsException">The named folder is not there, or holds no tokenizer.</exception>
-    public TokenizerSearch(string path, string? named, string? config, SingleFileMetadata metadata, OriginalLayout layout)
+    public TokenizerSearch(string path, ModelFileOptions options, SingleFileMetadata metadata, OriginalLayout layout)
     {
-        (this.path, this.layout) = (path, layout);
+        (this.path, this.layout, hub) = (path, layout, options.Hub);
+        var (named, config) = (options.Tokenizer, options.Config);
         foreach (var (name, isOpenClip) in Names())
         {
             var own = named is null ? Own(name, config, metadata) : null;
-            var any = own is null ? named is null ? Beside(name) : InNamed(name, Path.GetFullPath(named)) : null;
+            var any = own is null ? named is null ? Beside(name) ?? InCache() : InNamed(name, Path.GetFullPath(named)) : null;
             if ((own ?? (any is not null && isOpenClip ? Padded(any) : any)) is { } tokenizer) found[name] = tokenizer;
         }
     }
+
+    /// <summary>A tokenizer that was found nowhere; null where all were.</summary>
+    public string? Lacking => Names().Select(name => name.Item1).FirstOrDefault(name => !found.ContainsKey(name));
+
+    /// <summary>Folder of the tokenizer in the hub's cache; null where it was not needed, or is not there.</summary>
+    public string? Cached { get; private set; }
 
     /// <summary>Where a tokenizer, or one of its files, is; null where it was not found.</summary>
     /// <param name="file">tokenizer, tokenizer_2/vocab.json, ….</param>
@@ -58,7 +72,7 @@ internal sealed class TokenizerSearch
     /// <summary>The error for a tokenizer that was not found.</summary>
     public CheckpointException Lacks(string name) => new(
         $"a checkpoint of one file holds no tokenizer, and none was found for {name}; {path}\n  looked      {string.Join("\n              ", looked.Distinct())}\n"
-        + $"  try         --tokenizer FOLDER (tokenizer in the recipe's [model_file]) with vocab.json and merges.txt of {ClipVocabulary}, the vocabulary of all models of this layout, or put its folder beside the file as tokenizer");
+        + $"  try         --tokenizer FOLDER (tokenizer in the recipe's [model_file]) with vocab.json and merges.txt of {ClipVocabulary}, the vocabulary of all models of this layout; or put its folder beside the file as tokenizer; or a command without --offline, which downloads it once");
 
     private IEnumerable<(string Name, bool IsOpenClip)> Names() => layout.Encoders.Select(encoder => (encoder.Part.Replace("text_encoder", "tokenizer", StringComparison.Ordinal), encoder.IsOpenClip));
 
@@ -81,6 +95,16 @@ internal sealed class TokenizerSearch
     {
         var beside = Path.GetDirectoryName(path)!;
         return In(Path.Combine(beside, name)) ?? In(Path.Combine(beside, "tokenizer")) ?? In(beside);
+    }
+
+    /// <summary>In the cache of the hub, where other programs may have put it.</summary>
+    private Found? InCache()
+    {
+        var cache = new HubCache((hub ?? HubOptions.FromEnvironment()).Cache);
+        Cached = cache.FindFiles(HubName.Of(ClipVocabulary)!, ClipFiles);
+        if (Cached is not null) return In(Cached);
+        looked.Add($"{cache.Root}, for {ClipVocabulary}");
+        return null;
     }
 
     private Found? In(string folder)

@@ -22,7 +22,7 @@ public static class ConvertAdapter
         {
             StoredType? type = options.Precision is { } precision ? AdapterFacts.TypeOf(precision) : null;
             var output = ConvertedOutput.For(options, file);
-            var conversion = new AdapterConversion(file, options.To, type);
+            var conversion = new AdapterConversion(file, options.To, type, options.StripCaptions);
             var adapter = conversion.Run(() => (found = AdapterBase.Find(file, options.Model)).Names, rename: options.Model is not null, output.IsLists);
             return new ConvertReport
             {

@@ -22,4 +22,7 @@ public sealed record ConvertOptions
     /// Where it is given, a file that is of the convention already gets the names that its trainer writes for that model.
     /// </summary>
     public string? Model { get; init; }
+
+    /// <summary>Whether what tells of the training pictures is left out of the metadata: captions (<c>ss_tag_frequency</c>), folders, remarks, the recipe. Default false.</summary>
+    public bool StripCaptions { get; init; }
 }

@@ -70,10 +70,18 @@ public sealed class Studio : IDisposable
             BaseVersion = family.BaseVersion,
             EmbeddingsAreUsed = true,
         });
-        var loaded = new StudioAdapter(name, file, FileHash.OfAdapter(opened), set);
-        adapters.Add(loaded);
-        tokens.AddRange(Embedding.Read(opened).Select(token => (token, (StudioAdapter?)loaded)));
-        return loaded;
+        try
+        {
+            var loaded = new StudioAdapter(name, file, FileHash.OfAdapter(opened), set);
+            AddTokens(Embedding.Read(opened), loaded);
+            adapters.Add(loaded);
+            return loaded;
+        }
+        catch
+        {
+            set.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Takes an adapter off and out of memory.</summary>
@@ -99,12 +107,12 @@ public sealed class Studio : IDisposable
     /// <summary>Reads a learned token (textual inversion) that prompts may name from now on.</summary>
     /// <param name="file">In any form.</param>
     /// <param name="token">What to call it; null for the name that the file gives.</param>
-    /// <exception cref="LowRankException">The file holds no embedding.</exception>
+    /// <exception cref="LowRankException">The file holds no embedding, or one that this model cannot take; nothing is changed then.</exception>
     public void LoadEmbedding(string file, string? token = null) => LoadEmbedding(NamedEmbedding.Of(new EmbeddingUse(file, token)));
 
     internal void LoadEmbedding(NamedEmbedding use)
     {
-        tokens.AddRange(Embedding.Read(use.Use.File, use.Use.Token).Select(token => (token, (StudioAdapter?)null)));
+        AddTokens(Embedding.Read(use.Use.File, use.Use.Token), of: null);
         embeddings.Add(new(use.Name, FileHash.Of(use.Use.File), use.Shown));
     }
 
@@ -180,6 +188,24 @@ public sealed class Studio : IDisposable
         }
         family.Place([.. placed.Select(item => new LearnedToken(item.Token, item.Vectors))]);
         return warnings;
+    }
+
+    /// <summary>Takes them, unless the model refuses them.</summary>
+    private void AddTokens(IReadOnlyList<Embedding> found, StudioAdapter? of)
+    {
+        var before = tokens.Count;
+        tokens.AddRange(found.Select(token => (token, of)));
+        try
+        {
+            PlaceTokens();
+        }
+        catch
+        {
+            tokens.RemoveRange(before, found.Count);
+            PlaceTokens();
+            foreach (var token in found) token.Dispose();
+            throw;
+        }
     }
 
     /// <inheritdoc/>

@@ -10,19 +10,20 @@ namespace LowRank.Tests.Architecture;
 public partial class RoomDirectionTests
 {
     private static readonly string[] AllButRecipes =
-        ["Foundation", "Images", "Data", "Text", "Models", "Diffusion", "Adapters", "Families", "Evaluation", "Preparation", "Training"];
+        ["Foundation", "Hub", "Images", "Data", "Text", "Models", "Diffusion", "Adapters", "Families", "Evaluation", "Preparation", "Training"];
 
     /// <summary>The table: a room, and the rooms it may use beside itself.</summary>
     private static readonly Dictionary<string, string[]> MayUse = new()
     {
         ["Foundation"] = [],
+        ["Hub"] = ["Foundation"],
         ["Images"] = ["Foundation"],
         ["Data"] = ["Foundation", "Images"],
         ["Text"] = ["Foundation"],
         ["Models"] = ["Foundation"],
         ["Diffusion"] = ["Foundation"],
         ["Adapters"] = ["Foundation"],
-        ["Families"] = ["Foundation", "Text", "Models", "Diffusion"],
+        ["Families"] = ["Foundation", "Hub", "Text", "Models", "Diffusion"],
         ["Evaluation"] = ["Foundation", "Images", "Text", "Models", "Diffusion"],
         ["Preparation"] = ["Foundation", "Images", "Data", "Text"],
         ["Training"] = ["Foundation", "Data", "Diffusion", "Adapters"],
@@ -54,6 +55,15 @@ public partial class RoomDirectionTests
         var users = Directory.GetFiles(library, "*.cs", SearchOption.AllDirectories).Where(path => File.ReadAllText(path).Contains("Microsoft.ML.OnnxRuntime;", StringComparison.Ordinal))
             .Select(path => Path.GetRelativePath(library, path).Replace('\\', '/').Split('/')[0]).Distinct();
         Assert.Equal(["Preparation"], users);
+    }
+
+    [Fact]
+    public void Only_Hub_uses_the_network()
+    {
+        var library = Path.Combine(Repository.Root, "src", "LowRank");
+        var users = Directory.GetFiles(library, "*.cs", SearchOption.AllDirectories).Where(path => File.ReadAllText(path)is var text && (text.Contains("System.Net.Sockets", StringComparison.Ordinal) || text.Contains("HttpClient", StringComparison.Ordinal)))
+            .Select(path => Path.GetRelativePath(library, path).Replace('\\', '/').Split('/')[0]).Distinct();
+        Assert.Equal(["Hub"], users);
     }
 
     [Fact]

@@ -139,15 +139,6 @@ public sealed class SingleFileTests : IDisposable
     }
 
     [Fact]
-    public void A_tokenizer_that_is_nowhere_is_told_with_every_place()
-    {
-        SparseCheckpoint.Write(File1, Published("sdxl"));
-        var message = Assert.Throws<CheckpointException>(() => FamilyDetector.Open(File1)).Message;
-        Assert.Equal($"a checkpoint of one file holds no tokenizer, and none was found for tokenizer; {File1}\n  looked      {folder.Path("tokenizer")}\n              {folder.FullName}\n              {folder.Path("tokenizer_2")}\n"
-            + "  try         --tokenizer FOLDER (tokenizer in the recipe's [model_file]) with vocab.json and merges.txt of openai/clip-vit-large-patch14, the vocabulary of all models of this layout, or put its folder beside the file as tokenizer", message);
-    }
-
-    [Fact]
     public void Options_that_do_not_go_with_the_model_are_refused()
     {
         SparseCheckpoint.Write(File1, Published("sd15"));

@@ -53,6 +53,18 @@ public sealed class ConvertAdapterTests : IDisposable
     }
 
     [Fact]
+    public void What_tells_of_the_pictures_is_left_out_on_request()
+    {
+        var source = Path.Combine(Files, "metadata_example.safetensors");
+        var report = ConvertAdapter.Run(new ConvertOptions { Input = source, Output = folder.Path("out.safetensors"), To = WrittenConvention.Kohya, StripCaptions = true });
+        Assert.Equal(["left out of the metadata: ss_tag_frequency, ss_dataset_dirs, ss_reg_dataset_dirs, ss_training_comment, ss_bucket_info"], report.Changes);
+        using var before = SafetensorsReader.Open(source);
+        using var after = SafetensorsReader.Open(folder.Path("out.safetensors"));
+        Assert.Equal(["modelspec.hash_sha256", "ss_bucket_info", "ss_dataset_dirs", "ss_reg_dataset_dirs", "ss_tag_frequency", "ss_training_comment"], before.Metadata.Keys.Except(after.Metadata.Keys).Order(StringComparer.Ordinal));
+        Assert.Equal(before.Metadata["sshs_model_hash"], after.Metadata["sshs_model_hash"]);
+    }
+
+    [Fact]
     public void Modules_without_a_place_are_named() => Assert.Equal("""
         the adapter is not converted to attention-processor keys: 51 of 91 modules have no place there
           file    sd1_kohya_fp32.safetensors (kohya keys, rank 3)

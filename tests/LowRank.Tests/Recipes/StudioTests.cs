@@ -103,6 +103,18 @@ public sealed class StudioTests : IDisposable
         Assert.Contains("Embeddings: \"mine.safetensors\", TI hashes: \"mine: ", PngText.Read(known)["parameters"], StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_word_that_the_model_refuses_leaves_the_studio_as_it_was()
+    {
+        var path = folder.Path("red.safetensors");
+        using (var rows = TensorArithmetic.Filled([1, 128], 0.3)) EmbeddingWriter.Write(path, new("red", new Dictionary<string, torch.Tensor> { ["text_encoder"] = rows }));
+        var before = Draw();
+        Assert.StartsWith("the placeholder token red is in the vocabulary of the model already", Assert.Throws<OptionsException>(() => studio.LoadEmbedding(path, "red")).Message, StringComparison.Ordinal);
+        Assert.Equal(before, Draw());
+        studio.LoadEmbedding(path, "<red>");
+        Assert.Equal(before, Draw());
+    }
+
     /// <summary>The hash of an adapter's data is in its metadata, or what that would say is computed.</summary>
     [Fact]
     public void The_hash_of_an_adapter_is_that_of_its_data()

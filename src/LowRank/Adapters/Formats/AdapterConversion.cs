@@ -13,7 +13,8 @@ namespace LowRank.Adapters.Formats;
 /// <param name="file">Open; stays the caller's.</param>
 /// <param name="to">The convention.</param>
 /// <param name="type">F16, BF16 or F32; null: tensors keep theirs.</param>
-internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, StoredType? type)
+/// <param name="stripCaptions">Whether the metadata loses what tells of the pictures.</param>
+internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, StoredType? type, bool stripCaptions = false)
 {
     private const int MostNames = 3;
 
@@ -46,7 +47,21 @@ internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, 
         SayWhatChanged(modules, held, beside);
         RefuseNotFinite(parts);
         var facts = new ConvertedMetadata(file, to, layers, modules);
-        return new ConvertedAdapter([.. parts.Select(part => part with { Metadata = facts.For(part) })], beside, changes);
+        return new ConvertedAdapter([.. parts.Select(part => part with { Metadata = Described(facts, part) })], beside, [.. changes.Distinct()]);
+    }
+
+    private Dictionary<string, string> Described(ConvertedMetadata facts, ConvertedPart part)
+    {
+        var metadata = facts.For(part);
+        if (Stripped(metadata)) ConvertedMetadata.HashAnew(metadata, part.Tensors);
+        return metadata;
+    }
+
+    private bool Stripped(Dictionary<string, string> metadata)
+    {
+        if (!stripCaptions || ConvertedMetadata.StripCaptions(metadata) is not { Count: > 0 } gone) return false;
+        changes.Add($"left out of the metadata: {string.Join(", ", gone)}");
+        return true;
     }
 
     /// <summary>Whether nothing but the type of the numbers may change.</summary>
@@ -62,7 +77,8 @@ internal sealed class AdapterConversion(AdapterFile file, WrittenConvention to, 
         changes.AddRange(file.Warnings);
         AddRounding();
         var metadata = file.Metadata.ToDictionary();
-        if (type is not null && tensors.Exists(item => item.Value.dtype != file.Tensors.First(info => info.Name == item.Key).Type.ToScalarType())) ConvertedMetadata.HashAnew(metadata, tensors);
+        var other = type is not null && tensors.Exists(item => item.Value.dtype != file.Tensors.First(info => info.Name == item.Key).Type.ToScalarType());
+        if (Stripped(metadata) || other) ConvertedMetadata.HashAnew(metadata, tensors);
         var part = new ConvertedPart(null, tensors, metadata, to == WrittenConvention.Peft ? PeftScaling.TextBeside(file.Path) : null);
         RefuseNotFinite([part]);
         return new ConvertedAdapter([part], [], changes);

@@ -22,6 +22,9 @@ internal sealed class ConvertedMetadata(AdapterFile file, WrittenConvention to, 
     /// <summary>What only readers of alphas ask for.</summary>
     private static readonly string[] OfAlphas = ["ss_network_module", "ss_network_dim", "ss_network_alpha", "ss_network_args", "lowrank.rank", "lowrank.alpha"];
 
+    /// <summary>What tells of the pictures it was trained on: captions, folders, remarks, the recipe.</summary>
+    private static readonly string[] OfPictures = ["ss_tag_frequency", "ss_dataset_dirs", "ss_reg_dataset_dirs", "ss_datasets", "ss_training_comment", "ss_bucket_info", "lowrank.options"];
+
     private readonly bool flat = to is WrittenConvention.Kohya or WrittenConvention.Lycoris;
 
     /// <summary>All entries of one part, those that its convention put there included.</summary>
@@ -36,6 +39,10 @@ internal sealed class ConvertedMetadata(AdapterFile file, WrittenConvention to, 
         foreach (var (key, hash) in AdapterHashes.Of(part.Tensors, metadata)) metadata[key] = hash;
         return metadata;
     }
+
+    /// <summary>Takes out what tells of the pictures.</summary>
+    /// <returns>The entries that are gone.</returns>
+    public static IReadOnlyList<string> StripCaptions(Dictionary<string, string> metadata) => [.. OfPictures.Where(metadata.Remove)];
 
     /// <summary>The hashes of a file whose tensors have another type than they had, where it said any.</summary>
     public static void HashAnew(Dictionary<string, string> metadata, IReadOnlyCollection<KeyValuePair<string, Tensor>> tensors)
