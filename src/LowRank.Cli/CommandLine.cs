@@ -19,6 +19,7 @@ internal static class CommandLine
             GenerateCommand.Create(screen),
             EvaluateCommand.Create(screen),
             InspectCommand.Create(screen),
+            MergeCommand.Create(screen),
             DiffCommand.Create(screen),
             CombineCommand.Create(screen),
             ExtractCommand.Create(screen),

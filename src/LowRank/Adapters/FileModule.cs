@@ -35,6 +35,9 @@ internal sealed class FileModule
 
     public AdapterConvention Convention { get; }
 
+    /// <summary>The path of its file.</summary>
+    public string File => file.Path;
+
     /// <summary>What its factors are; null for a module without factors of a kind that is read.</summary>
     public LayerKind? Kind { get; }
 

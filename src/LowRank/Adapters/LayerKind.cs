@@ -65,6 +65,12 @@ internal abstract class LayerKind
     /// <summary>Whether the scale depends on the rank: not of factors that are whole matrices.</summary>
     public virtual bool HasRank(FileModule module) => true;
 
+    /// <summary>Whether a module changes its layer's weight: one of some kinds may change the bias alone.</summary>
+    public virtual bool ChangesWeight(FileModule module) => true;
+
+    /// <summary>Whether a module changes its layer's bias.</summary>
+    public virtual bool ChangesBias(FileModule module) => false;
+
     /// <summary>Whether the change depends on the base's weight, not on the factors alone.</summary>
     public virtual bool DependsOnBase => false;
 
