@@ -28,6 +28,7 @@ internal static class CommandLine
             DoctorCommand.Create(screen),
             VerifyCommand.Create(screen),
             VerifyModelCommand.Create(screen),
+            ConvertModelCommand.Create(screen),
             ModelsCommand.Create(screen),
             BenchCommand.Create(screen),
             EnvCommand.Create(screen),

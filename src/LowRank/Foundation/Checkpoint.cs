@@ -56,8 +56,9 @@ internal sealed class Checkpoint : IDisposable
 
     /// <summary>A tensor as it is, for a file that is to be written; this stays open until then.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
+    /// <param name="written">Its name there; null: the same.</param>
     /// <exception cref="CheckpointException">No such tensor.</exception>
-    public StreamedTensor Copy(string name) => StreamedTensor.Copy(name, FileOf(name), FileOf(name).Tensors[name]);
+    public StreamedTensor Copy(string name, string? written = null) => StreamedTensor.Copy(written ?? name, FileOf(name), Info(name));
 
     /// <summary>One tensor over the file's own memory where the format allows it (see <see cref="SafetensorsReader.Map"/>), else a copy. The caller owns it.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
