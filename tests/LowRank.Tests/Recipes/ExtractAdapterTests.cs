@@ -1,7 +1,7 @@
 using LowRank.Foundation;
 using LowRank.Recipes;
-using LowRank.Tests.Families;
 using LowRank.Testing;
+using LowRank.Tests.Families;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Recipes;
