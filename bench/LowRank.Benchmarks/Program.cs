@@ -11,14 +11,19 @@ var benchmarks = new Dictionary<string, Action<Report>>
     ["files"] = FilesBenchmark.Run,
     ["hooks"] = HooksBenchmark.Run,
     ["icons-step"] = IconsStepBenchmark.Run,
+    ["inspect"] = InspectBenchmark.Run,
     ["kinds"] = KindsBenchmark.Run,
     ["measures"] = MeasuresBenchmark.Run,
+    ["merge-sd15"] = report => MergeBenchmark.Run(report, "sd15"),
+    ["merge-sdxl"] = report => MergeBenchmark.Run(report, "sdxl"),
     ["optimizer"] = OptimizerBenchmark.Run,
     ["pictures"] = PicturesBenchmark.Run,
     ["studio"] = StudioBenchmark.Run,
     ["step-bf16"] = report => StepBenchmark.Run(report, ScalarType.BFloat16),
     ["step-fp32"] = report => StepBenchmark.Run(report, ScalarType.Float32),
 };
+
+if (args is [MergeBenchmark.Child, ..]) return MergeBenchmark.RunChild(args[1..]);
 
 var unknown = args.FirstOrDefault(name => !benchmarks.ContainsKey(name));
 if (args.Length == 0 || unknown is not null)

@@ -82,6 +82,7 @@ internal static class TrainCommand
     internal static void Print(Screen screen, TrainingPlan plan, TrainingJob job)
     {
         screen.Row("model", string.Create(CultureInfo.InvariantCulture, $"{plan.Model}: {plan.Family}; {job.Network} {plan.ModelParameters / 1e6:F1} M"));
+        foreach (var warning in plan.ModelWarnings) screen.Row("assumed", warning);
         screen.Row("data", string.Join('\n', plan.Data.Lines()));
         if (plan.PriorsToDraw > 0) screen.Row("prior", $"{plan.PriorsToDraw} pictures are drawn first, about {Words.Duration(plan.SecondsToDraw)}");
         foreach (var (word, text) in job.Trained(plan)) screen.Row(word, text);

@@ -268,7 +268,7 @@ public sealed class BadInputTests : IDisposable
             adapter.rank         the text "four" where a whole number is expected
             training.stpes       unknown key; did you mean training.steps?
             training.batch_size  0; must be 1 or more
-            preview.sampler      euleer; must be one of ddim, ddpm, euler, euler-a, heun, dpmpp-2m, dpmpp-2m-karras, unipc, lcm, pndm, dpm2, dpm2-a, dpmpp-sde, dpmpp-2m-sde, lms, tcd; did you mean euler?
+            preview.sampler      euleer; must be one of ddim, ddpm, euler, euler-a, heun, dpmpp-2m, dpmpp-2m-karras, unipc, lcm, pndm, dpm2, dpm2-a, dpmpp-sde, dpmpp-2m-sde, lms, tcd, deis, dpmpp-2s; did you mean euler?
             """, CommandLine.WrongUsage, Train("training.stpes=5", "adapter.rank=four", "training.batch_size=0", "preview.sampler=euleer"));
     }
 

@@ -6,12 +6,12 @@ public sealed class MisuseTests : IDisposable
 
     public void Dispose() => shell.Dispose();
 
-    private const string Commands = "prepare, recipes, train, generate, evaluate, inspect, diff, combine, extract, resize, convert, doctor, verify, verify-model, models, bench, env";
+    private const string Commands = "prepare, recipes, train, generate, evaluate, inspect, merge, diff, combine, extract, resize, convert, doctor, verify, verify-model, convert-model, models, bench, env";
 
     [Theory]
-    [InlineData("trian", "1 problem in the arguments of lora\n\ntrian  there is no such command; did you mean train?; there are prepare, recipes, train, generate, evaluate, inspect, diff, combine, extract, resize, convert, doctor, verify, verify-model, models, bench, env\n\ntry    lora --help\n")]
-    [InlineData("help", "1 problem in the arguments of lora\n\nhelp  there is no such command; there are prepare, recipes, train, generate, evaluate, inspect, diff, combine, extract, resize, convert, doctor, verify, verify-model, models, bench, env\n\ntry   lora --help\n")]
-    [InlineData("--verbose", "1 problem in the arguments of lora\n\nCOMMAND  missing: prepare, recipes, train, generate, evaluate, inspect, diff, combine, extract, resize, convert, doctor, verify, verify-model, models, bench, env\n\ntry      lora --help\n")]
+    [InlineData("trian", "1 problem in the arguments of lora\n\ntrian  there is no such command; did you mean train?; there are prepare, recipes, train, generate, evaluate, inspect, merge, diff, combine, extract, resize, convert, doctor, verify, verify-model, convert-model, models, bench, env\n\ntry    lora --help\n")]
+    [InlineData("help", "1 problem in the arguments of lora\n\nhelp  there is no such command; there are prepare, recipes, train, generate, evaluate, inspect, merge, diff, combine, extract, resize, convert, doctor, verify, verify-model, convert-model, models, bench, env\n\ntry   lora --help\n")]
+    [InlineData("--verbose", "1 problem in the arguments of lora\n\nCOMMAND  missing: prepare, recipes, train, generate, evaluate, inspect, merge, diff, combine, extract, resize, convert, doctor, verify, verify-model, convert-model, models, bench, env\n\ntry      lora --help\n")]
     [InlineData("train", "1 problem in the arguments of lora train\n\nRECIPE  missing: A recipe file (.toml); lora recipes has some to start from.\n\ntry     lora train --help\n")]
     [InlineData("train nofile.toml", "there is no recipe nofile.toml: give the path of a .toml file (lora recipes has some to start from)\n")]
     [InlineData("train a.toml --resumee", "1 problem in the arguments of lora train\n\n--resumee  there is no such option; did you mean --resume?\n\ntry        lora train --help\n")]

@@ -65,6 +65,24 @@ public abstract class AdapterLayer
         return delta.MoveToOuterDisposeScope();
     }
 
+    /// <summary>Adds ΔW for a strength to a weight in place, in float32.</summary>
+    /// <param name="weight">(out, in) or (out, in, kh, kw), float32 or float64, of any strides; kinds that depend on it see what it was.</param>
+    /// <param name="strength">Any number.</param>
+    /// <returns>‖ΔW‖ (Frobenius).</returns>
+    internal double AddTo(Tensor weight, double strength)
+    {
+        using var scope = NewDisposeScope();
+        using var quiet = no_grad();
+        if (strength == 0) return 0;
+        if (AddProductTo(weight, strength)) return Target.Kind.Norm(Factors, Scale * strength).item<double>();
+        var delta = DeltaOn(weight.contiguous(), strength);
+        weight.AddInPlace(delta);
+        return delta.norm().item<float>();
+    }
+
+    /// <summary>The same of a kind that is a product, without forming it as a whole; false for one that is none.</summary>
+    private protected virtual bool AddProductTo(Tensor weight, double strength) => false;
+
     /// <summary>Δb for a strength, what attaching and merging add to the bias: (out) float32, fresh; null where the bias stays. The caller owns it.</summary>
     internal Tensor? BiasDelta(double strength)
     {

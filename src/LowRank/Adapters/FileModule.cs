@@ -35,6 +35,9 @@ internal sealed class FileModule
 
     public AdapterConvention Convention { get; }
 
+    /// <summary>The path of its file.</summary>
+    public string File => file.Path;
+
     /// <summary>What its factors are; null for a module without factors of a kind that is read.</summary>
     public LayerKind? Kind { get; }
 
@@ -156,8 +159,7 @@ internal sealed class FileModule
             Problems.Add(AdapterProblem.Broken(Name, string.Create(CultureInfo.InvariantCulture, $"alpha has {count} elements, must be a scalar or one element")));
             return null;
         }
-        using var scope = NewDisposeScope();
-        var alpha = file.Read(info.Name).to(ScalarType.Float64).reshape(1)[0].item<double>();
+        var alpha = file.ReadNumber(info);
         if (!double.IsFinite(alpha)) Problems.Add(AdapterProblem.NotFinite(Name, "alpha"));
         else if (alpha == 0 && Kind is { AlphaIsLimit: false }) Warnings.Add($"{Name}: alpha 0; read as alpha = rank, as sd-scripts does (others multiply by 0)");
         return alpha;

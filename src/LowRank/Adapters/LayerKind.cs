@@ -13,7 +13,7 @@ internal readonly record struct Factor(string Name, params long[] Shape)
 /// <summary>All that there is to know of one kind of adapter: its factors, how they start, and how files name them. One file for each kind.</summary>
 internal abstract class LayerKind
 {
-    private static readonly LayerKind[] All = 
+    private static readonly LayerKind[] All =
     [
         new LokrKind(), new LohaKind(), new DoraKind(DoraRule.Lycoris), new DoraKind(DoraRule.Peft), new BiasedLoraKind(), new LoraKind(),
         new BoftKind(), new OftKind(RotationRule.Lycoris), new OftKind(RotationRule.SdScripts), new GloraKind(), new Ia3Kind(), new TrainedNormKind(), new FullKind(),
@@ -64,6 +64,12 @@ internal abstract class LayerKind
 
     /// <summary>Whether the scale depends on the rank: not of factors that are whole matrices.</summary>
     public virtual bool HasRank(FileModule module) => true;
+
+    /// <summary>Whether a module changes its layer's weight: one of some kinds may change the bias alone.</summary>
+    public virtual bool ChangesWeight(FileModule module) => true;
+
+    /// <summary>Whether a module changes its layer's bias.</summary>
+    public virtual bool ChangesBias(FileModule module) => false;
 
     /// <summary>Whether the change depends on the base's weight, not on the factors alone.</summary>
     public virtual bool DependsOnBase => false;

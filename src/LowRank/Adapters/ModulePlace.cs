@@ -14,6 +14,17 @@ internal sealed partial record ModulePlace(string Component, string Block, strin
     /// <summary>Component and block; of text encoders and of files without names the component alone.</summary>
     public string InWords => Block is "text" or "by number" ? Component : $"{Component} {Block}";
 
+    /// <summary>What it is a part of: attention, feedforward, convolution (residual blocks with their time embedding), or other.</summary>
+    public string Part => Layer switch
+    {
+        "to_q" or "to_k" or "to_v" or "to_out" or "q_proj" or "k_proj" or "v_proj" or "out_proj" => "attention",
+        "fc1" or "fc2" => "feedforward",
+        _ when Layer.StartsWith("ff", StringComparison.Ordinal) => "feedforward",
+        "conv1" or "conv2" or "conv_shortcut" or "time_emb_proj" or "skip_connection" or "op" or "conv" => "convolution",
+        _ when Layer.StartsWith("in_layers", StringComparison.Ordinal) || Layer.StartsWith("out_layers", StringComparison.Ordinal) || Layer.StartsWith("emb_layers", StringComparison.Ordinal) => "convolution",
+        _ => "other",
+    };
+
     /// <summary>A module's name with its component as a word: kohya's prefixes are for programs.</summary>
     public string Shorten(string module) => KohyaPrefix().Replace(module, Component + " ");
 

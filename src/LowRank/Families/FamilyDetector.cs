@@ -54,6 +54,13 @@ public static class FamilyDetector
     /// <param name="files">As for <see cref="Open"/>.</param>
     internal static IDiffusionFamily OpenToMake(string model, ScalarType type, bool widen, Func<IReadOnlyDictionary<string, long>> words, ModelFileOptions? files = null) => FamilyOf(ModelFiles.At(Find(model), files, widen, words), new LayerFactory(CPU, type));
 
+    /// <summary>Checks that a model's parts are there, and what they must agree in. Loads nothing.</summary>
+    /// <exception cref="CheckpointException">As for <see cref="Open"/>.</exception>
+    internal static void RequireFit(ModelFiles model)
+    {
+        using var family = FamilyOf(model, LayerFactory.Meta);
+    }
+
     private static IDiffusionFamily FamilyOf(ModelFiles folder, LayerFactory placement)
     {
         RequireFamily(folder);

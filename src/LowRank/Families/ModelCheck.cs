@@ -45,6 +45,9 @@ internal static class ModelCheck
         return [.. module.state_dict().Keys];
     }
 
+    /// <summary>Whether a class is a network that is known here.</summary>
+    public static bool HasNetwork(string kind) => Classes.ContainsKey(kind);
+
     /// <summary>A network without memory, of names and shapes only.</summary>
     /// <param name="kind">Class of the part, as an index names it.</param>
     /// <param name="config">Its configuration.</param>

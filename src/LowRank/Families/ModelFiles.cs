@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using LowRank.Diffusion;
 using LowRank.Foundation;
+using LowRank.Hub;
 using LowRank.Text;
 
 namespace LowRank.Families;
@@ -95,13 +96,15 @@ internal abstract class ModelFiles
     /// <summary>An error for a part that the index names and that is not there.</summary>
     private protected abstract CheckpointException Lacks(string part);
 
-    /// <summary>Copies the index.</summary>
+    /// <summary>Copies the index, without parts that nothing here opens and that are not there.</summary>
     /// <param name="folder">Of the copy.</param>
     /// <param name="pipeline">The pipeline class that it names there; null: the same.</param>
     public void CopyIndexTo(string folder, string? pipeline)
     {
         File.WriteAllBytes(System.IO.Path.Combine(folder, IndexName), Read(IndexName)!);
         if (pipeline is not null) SetKey(System.IO.Path.Combine(folder, IndexName), "_class_name", pipeline);
+        // of a downloaded model some are not there; a copy that named them would not open in diffusers
+        foreach (var (name, _) in Named.Where(part => PipelineFiles.LeftOut.Contains(part.Name) && !Has(part.Name)).ToList()) SetKey(System.IO.Path.Combine(folder, IndexName), name, new JsonArray(null, null));
     }
 
     /// <summary>Gives one key of a JSON object in a file another value; what else it holds stays.</summary>

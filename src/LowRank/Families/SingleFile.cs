@@ -55,6 +55,9 @@ internal sealed class SingleFile : ModelFiles
     /// <summary>Which text encoders it has, and where.</summary>
     public OriginalLayout Layout => layout;
 
+    /// <summary>What the file says of itself.</summary>
+    public IReadOnlyDictionary<string, string> Metadata => file.Metadata;
+
     /// <summary>A tokenizer that was found nowhere; null where all were.</summary>
     public string? LackingTokenizer => tokenizers.Lacking;
 
@@ -84,9 +87,8 @@ internal sealed class SingleFile : ModelFiles
         get
         {
             var lines = new List<string> { Invariant($"{layout.Title} in the original layout, told by its text encoders ({string.Join(", ", layout.Encoders.Select(encoder => encoder.Prefix + "…"))}); {shapes.DenoiserChannels} input channels") };
-            var places = layout.Parts.Select(part => System.IO.Path.GetDirectoryName(Find(part + "/config.json")!.Value.Place)!).Distinct().ToList();
-            lines.Add($"configurations: {Find("unet/config.json")!.Value.Place}{(places.Count > 1 ? " and others" : "")}");
-            lines.Add(UsesEvidence ? prediction.Words : $"predicts {NoiseWords()}: {Find("scheduler/scheduler_config.json")!.Value.Place}");
+            lines.Add($"configurations: {string.Join("; ", layout.Parts.Select(part => SourceOf(part + "/config.json")).Distinct())}");
+            lines.Add(UsesEvidence ? prediction.Words : $"predicts {(ReadSchedule().PredictionType == PredictionType.VPrediction ? "v" : "noise (epsilon)")}: {SourceOf("scheduler/scheduler_config.json")}");
             lines.AddRange(shapes.Assumed);
             if (HasAverages) lines.Add(options.Ema ? "the denoiser's averaged weights (model_ema.…) are used" : "the file holds averaged weights (model_ema.…) too, which are not used; --ema takes them");
             if (Left() is { Count: > 0 } left) lines.Add(Invariant($"{left.Count} tensors belong to no part of the model and are left out: {string.Join(", ", left.Take(3))}{(left.Count > 3 ? ", …" : "")}"));
@@ -113,7 +115,11 @@ internal sealed class SingleFile : ModelFiles
         try
         {
             if (part == "unet" && options.Ema && !HasAverages) throw TensorFile.Refuse(Path, "the checkpoint holds no averaged weights: no tensors are named model_ema.…", "leave --ema out");
-            return Checkpoint.Over(new OriginalView(open, NamesOf(part), options.Ema));
+            var names = NamesOf(part);
+            var view = new OriginalView(open, names, options.Ema);
+            var averaged = part == "unet" && options.Ema ? names.Keys.Count(view.Tensors.ContainsKey) : names.Keys.Count;
+            if (averaged < names.Keys.Count) throw TensorFile.Refuse(Path, Invariant($"the averaged weights are not complete: {averaged} of the denoiser's {names.Keys.Count} tensors are named model_ema.…"), "leave --ema out");
+            return Checkpoint.Over(view);
         }
         catch
         {
@@ -187,7 +193,9 @@ internal sealed class SingleFile : ModelFiles
         return Text(index);
     }
 
-    private string NoiseWords() => HubJson.ReadHub<NoiseScheduleOptions>(Read("scheduler/scheduler_config.json"), Path).PredictionType;
+    /// <summary>Where a configuration comes from, in words.</summary>
+    private string SourceOf(string name) => Given(name) is not { } given ? $"those of {published.Title}, by shapes"
+        : given.Place.StartsWith(Path, StringComparison.Ordinal) ? "the file's own metadata" : $"in {System.IO.Path.GetFullPath(options.Config!)}";
 
     /// <summary>Tensors below no part's prefix that are not among those which training leaves in every file.</summary>
     private List<string> Left() => [.. file.Tensors.Keys.Where(name => name.Contains('.', StringComparison.Ordinal) && !layout.Parts.Any(part => name.StartsWith(layout.PrefixOf(part), StringComparison.Ordinal))

@@ -41,6 +41,9 @@ internal sealed class Checkpoint : IDisposable
     /// <summary>Over one file that is open, which it comes to own.</summary>
     public static Checkpoint Over(ITensorFile file) => new(file.Path, file.Tensors.Keys.ToDictionary(name => name, _ => file), file);
 
+    /// <summary>Whether there is a tensor of the name.</summary>
+    public bool Has(string name) => files.ContainsKey(name);
+
     /// <summary>What the file's header says of a tensor.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <exception cref="CheckpointException">No such tensor.</exception>
@@ -50,6 +53,12 @@ internal sealed class Checkpoint : IDisposable
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <exception cref="CheckpointException">No such tensor, or an 8-bit float.</exception>
     public Tensor Read(string name) => FileOf(name).Read(name);
+
+    /// <summary>A tensor as it is, for a file that is to be written; this stays open until then.</summary>
+    /// <param name="name">One of <see cref="Names"/>.</param>
+    /// <param name="written">Its name there; null: the same.</param>
+    /// <exception cref="CheckpointException">No such tensor.</exception>
+    public StreamedTensor Copy(string name, string? written = null) => StreamedTensor.Copy(written ?? name, FileOf(name), Info(name));
 
     /// <summary>One tensor over the file's own memory where the format allows it (see <see cref="SafetensorsReader.Map"/>), else a copy. The caller owns it.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>

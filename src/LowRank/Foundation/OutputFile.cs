@@ -17,6 +17,21 @@ internal static class OutputFile
         }
     }
 
+    /// <summary>Refuses an output that is one of the inputs, lies in one, or has one in it: a folder is written as a whole.</summary>
+    /// <param name="output">The file or folder to write.</param>
+    /// <param name="inputs">Files and folders that are read.</param>
+    /// <exception cref="OptionsException">It is such a one.</exception>
+    public static void RequireNotOver(string output, IEnumerable<string> inputs)
+    {
+        var place = PlaceOf(output);
+        if (inputs.FirstOrDefault(input => PlaceOf(input) is var other && (other == place || Below(place, other) || Below(other, place))) is { } same)
+        {
+            throw new OptionsException($"the output would overwrite or change an input; {same}; give a place outside it: inputs are never changed");
+        }
+
+        static bool Below(string path, string folder) => path.StartsWith(folder.TrimEnd(Path.DirectorySeparatorChar) + Path.DirectorySeparatorChar, StringComparison.Ordinal);
+    }
+
     /// <summary>The full path behind links.</summary>
     private static string PlaceOf(string path)
     {

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Microsoft.Win32.SafeHandles;
 using static System.FormattableString;
 using static TorchSharp.torch;
@@ -88,6 +89,27 @@ public sealed class SafetensorsReader : ITensorFile
         var type = EngineType(info);
         if (type == ScalarType.Bool) return ReadBool(info);
         return info.Length == 0 ? empty(info.Shape.ToArray(), dtype: type) : mapping.Value.Tensor(info.Offset, info.Shape, type);
+    }
+
+    /// <summary>Works for every type.</summary>
+    void ITensorFile.Visit(string name, TensorMemory.SpanAction visit)
+    {
+        const int Piece = 1 << 20;   // stays in the processor's cache between reading and use
+        var info = this.Find(name);
+        var buffer = ArrayPool<byte>.Shared.Rent((int)Math.Min(Piece, info.Length));
+        try
+        {
+            for (long at = 0; at < info.Length; at += Piece)
+            {
+                var piece = buffer.AsSpan(0, (int)Math.Min(Piece, info.Length - at));
+                Fill(piece, info.Offset + at);
+                visit(piece, at);
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 
     /// <inheritdoc/>

@@ -1,5 +1,7 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Collections.Concurrent;
+using System.Runtime.ExceptionServices;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
@@ -29,55 +31,84 @@ public static class SafetensorsWriter
     /// <exception cref="CheckpointException">The file cannot be written.</exception>
     public static void Write(string path, IEnumerable<KeyValuePair<string, Tensor>> tensors, IEnumerable<KeyValuePair<string, string>>? metadata = null)
     {
+        Write(path, Streamed(tensors), metadata, workers: 1, CancellationToken.None);
+    }
+
+    /// <summary>The same for tensors that are made when their turn comes and gone afterwards: no more of them are in memory than workers.</summary>
+    /// <param name="path">As above.</param>
+    /// <param name="tensors">In any order.</param>
+    /// <param name="metadata">As above.</param>
+    /// <param name="workers">How many make and write tensors at the same time, each on a thread of its own; 1 works on the caller's.</param>
+    /// <param name="cancellation">Stops between tensors; what was there stays then.</param>
+    /// <exception cref="ArgumentException">As above.</exception>
+    /// <exception cref="CheckpointException">The file cannot be written, or what making a tensor throws.</exception>
+    internal static void Write(string path, IReadOnlyList<StreamedTensor> tensors, IEnumerable<KeyValuePair<string, string>>? metadata, int workers, CancellationToken cancellation)
+    {
         var ordered = Order(tensors);
         var header = Header(ordered, metadata);
-        var length = ordered.Aggregate((long)header.Length, (sum, item) => sum + ByteCount(item.Tensor));
-        WholeFile.Write(path, length, file =>
+        var starts = new long[ordered.Count + 1];
+        starts[0] = header.Length;
+        for (var i = 0; i < ordered.Count; i++) starts[i + 1] = starts[i] + ordered[i].Length;
+        WholeFile.Write(path, starts[^1], file =>
         {
             RandomAccess.Write(file, header, 0);
-            long at = header.Length;
-            foreach (var (_, tensor) in ordered)
+            if (workers == 1) for (var i = 0; i < ordered.Count; i++) WriteOne(i);
+            else InParallel(ordered.Count, workers, WriteOne);
+
+            void WriteOne(int i)
             {
-                using var scope = NewDisposeScope();
-                TensorMemory.Visit(tensor.detach().cpu().contiguous(), (piece, offset) => RandomAccess.Write(file, piece, at + offset));
-                at += ByteCount(tensor);
+                cancellation.ThrowIfCancellationRequested();
+                ordered[i].Visit((piece, offset) => RandomAccess.Write(file, piece, starts[i] + offset));
             }
         });
     }
 
-    /// <summary>The bytes that <see cref="Write"/> would write, for hashes: the header in one piece, then the tensors in any number of pieces.</summary>
+    /// <summary>The bytes that <see cref="Write(string, IEnumerable{KeyValuePair{string, Tensor}}, IEnumerable{KeyValuePair{string, string}}?)"/> would write, for hashes: the header in one piece, then the tensors in any number of pieces.</summary>
     internal static void Visit(IEnumerable<KeyValuePair<string, Tensor>> tensors, IEnumerable<KeyValuePair<string, string>>? metadata, BytesVisitor visit)
     {
-        var ordered = Order(tensors);
+        var ordered = Order(Streamed(tensors));
         visit(Header(ordered, metadata));
-        foreach (var (_, tensor) in ordered)
-        {
-            using var scope = NewDisposeScope();
-            TensorMemory.Visit(tensor.detach().cpu().contiguous(), (piece, _) => visit(piece));
-        }
+        foreach (var tensor in ordered) tensor.Visit((piece, _) => visit(piece));
     }
 
     /// <summary>Takes bytes that are gone afterwards.</summary>
     internal delegate void BytesVisitor(ReadOnlySpan<byte> piece);
 
-    private static List<(string Name, Tensor Tensor)> Order(IEnumerable<KeyValuePair<string, Tensor>> tensors)
+    private static List<StreamedTensor> Streamed(IEnumerable<KeyValuePair<string, Tensor>> tensors) =>
+        [.. tensors.Select(item => StreamedTensor.Made(item.Key, item.Value.dtype.ToStoredType(), item.Value.shape, () => item.Value.detach()))];
+
+    /// <summary>The first error as it was thrown.</summary>
+    private static void InParallel(int count, int workers, Action<int> body)
+    {
+        try
+        {
+            // one at a time: the largest tensor is a million times the smallest
+            Parallel.ForEach(Partitioner.Create(Enumerable.Range(0, count), EnumerablePartitionerOptions.NoBuffering), new ParallelOptions { MaxDegreeOfParallelism = workers }, body);
+        }
+        catch (AggregateException errors)
+        {
+            ExceptionDispatchInfo.Throw(errors.Flatten().InnerExceptions[0]);
+        }
+    }
+
+    private static List<StreamedTensor> Order(IEnumerable<StreamedTensor> tensors)
     {
         var ordered = tensors
-            .Select(item => (Name: item.Key, Tensor: item.Value, Rank: Array.IndexOf(TypeOrder, item.Value.dtype.ToStoredType()), Bytes: Encoding.UTF8.GetBytes(item.Key)))
+            .Select(tensor => (Tensor: tensor, Rank: Array.IndexOf(TypeOrder, tensor.Type), Bytes: Encoding.UTF8.GetBytes(tensor.Name)))
             .OrderBy(item => item.Rank)
             .ThenBy(item => item.Bytes, Comparer<byte[]>.Create((a, b) => a.AsSpan().SequenceCompareTo(b)))
-            .Select(item => (item.Name, item.Tensor))
+            .Select(item => item.Tensor)
             .ToList();
         var names = new HashSet<string> { "__metadata__" };
-        foreach (var (name, _) in ordered)
+        foreach (var tensor in ordered)
         {
-            if (!names.Add(name)) throw new ArgumentException($"two tensors are named \"{name}\", or the name is reserved", nameof(tensors));
+            if (!names.Add(tensor.Name)) throw new ArgumentException($"two tensors are named \"{tensor.Name}\", or the name is reserved", nameof(tensors));
         }
         return ordered;
     }
 
     /// <summary>Length, JSON and padding.</summary>
-    private static byte[] Header(List<(string Name, Tensor Tensor)> ordered, IEnumerable<KeyValuePair<string, string>>? metadata)
+    private static byte[] Header(List<StreamedTensor> ordered, IEnumerable<KeyValuePair<string, string>>? metadata)
     {
         var json = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(json, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
@@ -91,12 +122,12 @@ public static class SafetensorsWriter
                 writer.WriteEndObject();
             }
             long at = 0;
-            foreach (var (name, tensor) in ordered)
+            foreach (var tensor in ordered)
             {
-                writer.WriteStartObject(name);
-                writer.WriteString("dtype", tensor.dtype.ToStoredType().ToString());
-                WriteNumbers(writer, "shape", tensor.shape);
-                WriteNumbers(writer, "data_offsets", [at, at += ByteCount(tensor)]);
+                writer.WriteStartObject(tensor.Name);
+                writer.WriteString("dtype", tensor.Type.ToString());
+                WriteNumbers(writer, "shape", [.. tensor.Shape]);
+                WriteNumbers(writer, "data_offsets", [at, at += tensor.Length]);
                 writer.WriteEndObject();
             }
             writer.WriteEndObject();
@@ -115,6 +146,4 @@ public static class SafetensorsWriter
         foreach (var number in numbers) writer.WriteNumberValue(number);
         writer.WriteEndArray();
     }
-
-    private static long ByteCount(Tensor tensor) => tensor.numel() * tensor.element_size();
 }

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using static TorchSharp.torch;
 
 namespace LowRank.Foundation;
@@ -57,6 +58,18 @@ internal static class StoredTypes
         StoredType.I8 => ScalarType.Int8,
         StoredType.BOOL => ScalarType.Bool,
         _ => ScalarType.Byte,
+    };
+
+    /// <summary>One element as the file has it, little-endian; null for types that are read by the engine only.</summary>
+    public static double? Number(this StoredType type, ReadOnlySpan<byte> bytes) => type switch
+    {
+        StoredType.F64 => BinaryPrimitives.ReadDoubleLittleEndian(bytes),
+        StoredType.F32 => BinaryPrimitives.ReadSingleLittleEndian(bytes),
+        StoredType.F16 => (double)BinaryPrimitives.ReadHalfLittleEndian(bytes),
+        StoredType.BF16 => BitConverter.UInt32BitsToSingle((uint)BinaryPrimitives.ReadUInt16LittleEndian(bytes) << 16),
+        StoredType.I64 => BinaryPrimitives.ReadInt64LittleEndian(bytes),
+        StoredType.I32 => BinaryPrimitives.ReadInt32LittleEndian(bytes),
+        _ => null,
     };
 
     public static StoredType ToStoredType(this ScalarType type) => type switch

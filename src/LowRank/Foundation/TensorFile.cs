@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
 using static TorchSharp.torch;
@@ -21,6 +22,13 @@ internal interface ITensorFile : IDisposable
 
     /// <summary>The tensor without a copy where the format allows it. The caller owns it.</summary>
     Tensor Map(string name);
+
+    /// <summary>The tensor's bytes in the order of its elements, in pieces; a file that can be read without mapping it is.</summary>
+    void Visit(string name, TensorMemory.SpanAction visit)
+    {
+        using var tensor = Read(name);
+        TensorMemory.Visit(tensor, visit);
+    }
 }
 
 /// <summary>Words that the readers share.</summary>
@@ -32,6 +40,20 @@ internal static class TensorFile
     public static TensorInfo Find(this ITensorFile file, string name) => file.Tensors.TryGetValue(name, out var info)
         ? info
         : throw Refuse(file.Path, $"no tensor is named \"{name}\"{NearestName.Hint(name, file.Tensors.Keys)}", "list the file's names with: lora inspect");
+
+    /// <summary>The one number of a tensor with one element. Of a safetensors file without the engine, which takes longer to load than the rest of a header.</summary>
+    public static double ReadNumber(this ITensorFile file, TensorInfo info)
+    {
+        if (file is not SafetensorsReader reader || info.Type.Number(reader.ReadBytes(info.Name)) is not { } number) return OfEngine(file, info);
+        return number;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]   // so that the engine is not touched before it is needed
+    private static double OfEngine(ITensorFile file, TensorInfo info)
+    {
+        using var scope = NewDisposeScope();
+        return file.Read(info.Name).to(ScalarType.Float64).reshape(1)[0].item<double>();
+    }
 
     /// <summary>Opens for reading; a missing, forbidden or empty file is refused in words.</summary>
     public static FileStream OpenForReading(string path)

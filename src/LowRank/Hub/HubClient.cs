@@ -32,6 +32,7 @@ internal sealed class HubClient : IDisposable
 {
     private const int MostHops = 5;
     private const int MostApiBytes = 64 << 20;
+    private const int UnreachableTries = 2;
     private static readonly TimeSpan LongestWait = TimeSpan.FromMinutes(2);
     private readonly HttpClient http;
     private readonly HubOptions options;
@@ -133,8 +134,9 @@ internal sealed class HubClient : IDisposable
             }
             if (done?.Invoke() is { } now && now > before) (before, tries) = (now, 1);
             var wait = broken.After ?? TimeSpan.FromSeconds(Math.Pow(2, tries - 1));
-            if (tries >= transport.Tries || wait > LongestWait) throw Errors.NoAnswer(what, broken, tries);
-            tell(string.Create(CultureInfo.InvariantCulture, $"{what}: {broken.Message}; trying again in {wait.TotalSeconds:F0} s ({tries + 1} of {transport.Tries})"));
+            var most = broken.Unreachable && done is null ? Math.Min(UnreachableTries, transport.Tries) : transport.Tries;
+            if (tries >= most || wait > LongestWait) throw Errors.NoAnswer(what, broken, tries);
+            tell(string.Create(CultureInfo.InvariantCulture, $"{what}: {broken.Message}; trying again in {wait.TotalSeconds:F0} s ({tries + 1} of {most})"));
             await transport.Delay(wait, stop).ConfigureAwait(false);
         }
     }
@@ -209,7 +211,8 @@ internal sealed class HubClient : IDisposable
             SocketError.HostNotFound or SocketError.TryAgain or SocketError.NoData => "there is no such host, or no network",
             SocketError.ConnectionReset or SocketError.ConnectionAborted or SocketError.Shutdown => "the connection broke",
             _ => $"no connection ({code})",
-        }, null, problem),
+        }, null, problem)
+        { Unreachable = code is SocketError.ConnectionRefused or SocketError.HostNotFound or SocketError.TryAgain or SocketError.NoData },
         HttpRequestException or HttpIOException => new HubBrokenException("the connection broke", null, problem),
         _ => null,
     };

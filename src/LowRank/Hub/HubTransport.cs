@@ -28,6 +28,9 @@ internal sealed class HubBrokenException(string reason, TimeSpan? after = null, 
     /// <summary>How long the server asks to wait.</summary>
     public TimeSpan? After { get; } = after;
 
+    /// <summary>Whether nobody was there to be asked: a wrong address, no network. Waiting helps seldom, and a mistyped path should not take long to be told of.</summary>
+    public bool Unreachable { get; init; }
+
     /// <summary>Whether what was kept of a file is no beginning of it, so that it is asked for from its first byte.</summary>
     public bool StartOver { get; init; }
 }

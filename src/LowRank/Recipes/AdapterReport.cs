@@ -6,6 +6,8 @@ namespace LowRank.Recipes;
 /// <summary>What an adapter file holds.</summary>
 public sealed class AdapterReport
 {
+    private const int BarWidth = 20;
+
     internal AdapterReport() { }
 
     /// <summary>Path of the file that was read.</summary>
@@ -14,8 +16,8 @@ public sealed class AdapterReport
     /// <summary>Size of the file in bytes.</summary>
     public required long Bytes { get; init; }
 
-    /// <summary>SHA-256 of the whole file, 64 hex digits.</summary>
-    public required string Sha256 { get; init; }
+    /// <summary>SHA-256 of the whole file, 64 hex digits; null where only its header was read.</summary>
+    public string? Sha256 { get; init; }
 
     /// <summary>How its keys are written, most used first: kohya, PEFT, …</summary>
     public required IReadOnlyList<string> Formats { get; init; }
@@ -47,8 +49,14 @@ public sealed class AdapterReport
     /// <summary>What says so.</summary>
     public string? BaseEvidence { get; init; }
 
-    /// <summary>‖ΔW‖ (Frobenius, strength 1) by component and block: unet down.0, …</summary>
+    /// <summary>What the metadata says of the training, by a word: made, trained, rates, settings, pictures, tags.</summary>
+    public required IReadOnlyDictionary<string, string> Training { get; init; }
+
+    /// <summary>‖ΔW‖ (Frobenius, strength 1) by component and block: unet down.0, …; empty where only the header was read.</summary>
     public required IReadOnlyDictionary<string, double> Norms { get; init; }
+
+    /// <summary>The same by block and what the modules are a part of: attention, feedforward, convolution, other.</summary>
+    public required IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>> NormsByPart { get; init; }
 
     /// <summary>Learned tokens, alone or beside the factors: the word and the shape of its vectors, for each text encoder.</summary>
     public required IReadOnlyList<string> Embeddings { get; init; }
@@ -66,12 +74,15 @@ public sealed class AdapterReport
     public override string ToString()
     {
         var text = new StringBuilder();
-        text.Append(CultureInfo.InvariantCulture, $"{File}   {Size()}   sha256 {Sha256[..12]}…");
+        text.Append(CultureInfo.InvariantCulture, $"{File}   {Size()}{(Sha256 is null ? "" : $"   sha256 {Sha256[..12]}…")}");
         Line("format", $"{Join(Formats, "none known")}, {Join(Types, "empty")}   kind {Join(Kinds, "none")}{Range("rank", Ranks)}{Range("alpha", Alphas)}{Range("scale", Scales)}");
         Line("base", (Base is null ? "nothing says" : $"{Base} ({BaseEvidence})") + MadeBy());
         if (Modules.Count > 0) Line("modules", string.Join(", ", Modules.Select(item => $"{Number(item.Value)} in {item.Key}")));
         if (Targets.Count > 0) Line("targets", string.Join(", ", Targets.Select(item => $"{item.Key} {Number(item.Value)}")));
-        if (Norms.Count > 0) Line("‖ΔW‖", string.Join("   ", Norms.Select(item => $"{item.Key} {item.Value.ToString("G3", CultureInfo.InvariantCulture)} {Bar(item.Value)}")));
+        foreach (var (word, what) in Training) Line(word, what);
+        if (Sha256 is null) Line("‖ΔW‖", $"not computed, nor the hash: only the header was read; --full reads all {Size()}");
+        var name = Norms.Keys.Select(block => block.Length).DefaultIfEmpty().Max();
+        foreach (var ((block, norm), i) in Norms.Select((item, i) => (item, i))) Line(i == 0 ? "‖ΔW‖" : "", $"{block.PadRight(name)} {Digits(norm),7} {Bar(norm)} {PartsOf(block)}".TrimEnd());
         if (Embeddings.Count > 0) Line("embeds", string.Join(", ", Embeddings));
         if (LoadsIn.Count > 0) Line("loads in", string.Join("   ", LoadsIn.Select(item => $"{item.Key} {item.Value}")));
         if (Trouble.Count == 0) Line("trouble", "none found");
@@ -88,21 +99,22 @@ public sealed class AdapterReport
         _ => (Bytes / 1e3).ToString("F1", CultureInfo.InvariantCulture) + " kB",
     };
 
-    private string MadeBy()
-    {
-        var facts = new List<string>();
-        if (Metadata.TryGetValue("lowrank.version", out var version)) facts.Add($"made by LowRank {version}");
-        if ((Metadata.GetValueOrDefault("lowrank.seed") ?? Metadata.GetValueOrDefault("ss_seed")) is { } seed) facts.Add($"seed {seed}");
-        if ((Metadata.GetValueOrDefault("lowrank.steps") ?? Metadata.GetValueOrDefault("ss_steps")) is { } steps) facts.Add($"{steps} steps");
-        return facts.Count > 0 ? "   " + string.Join(", ", facts) : "";
-    }
+    private string MadeBy() => Metadata.TryGetValue("lowrank.version", out var version) ? $"   made by LowRank {version}" : "";
 
-    /// <summary>One of eight heights, relative to the strongest block.</summary>
-    private char Bar(double norm)
+    /// <summary>A bar of eighths of letters, relative to the strongest block.</summary>
+    private string Bar(double norm)
     {
         var most = Norms.Values.Where(double.IsFinite).DefaultIfEmpty().Max();
-        return double.IsFinite(norm) && most > 0 ? "▁▂▃▄▅▆▇█"[(int)Math.Round(norm / most * 7)] : '?';
+        if (!double.IsFinite(norm) || most <= 0) return (double.IsFinite(norm) ? "" : "?").PadRight(BarWidth);
+        var eighths = (int)Math.Round(norm / most * BarWidth * 8);
+        return (new string('█', eighths / 8) + (eighths % 8 == 0 ? "" : "▏▎▍▌▋▊▉"[eighths % 8 - 1])).PadRight(BarWidth);
     }
+
+    private string PartsOf(string block) => NormsByPart[block] is { Count: > 1 } parts ? string.Join(", ", parts.Select(part => $"{Short(part.Key)} {Digits(part.Value)}")) : "";
+
+    private static string Short(string part) => part switch { "attention" => "attn", "feedforward" => "ff", "convolution" => "conv", _ => part };
+
+    private static string Digits(double value) => value.ToString("G3", CultureInfo.InvariantCulture);
 
     private static string Join(IReadOnlyList<string> values, string none) => values.Count > 0 ? string.Join(" and ", values) : none;
 

@@ -10,41 +10,62 @@ namespace LowRank.Recipes;
 /// <summary>Says what an adapter file holds, for which model it was made, and what is wrong with it. Needs no model.</summary>
 public static class InspectAdapter
 {
-    /// <summary>Reads a whole file. A file with problems gives a report of them.</summary>
+    /// <summary>Bytes of the largest file that is read whole without being asked to.</summary>
+    internal const long ReadWholeUpTo = 50_000_000;
+
+    /// <summary>
+    /// Reads headers and alphas, and of files up to 50 MB (or any, where asked to) all numbers: hash, norms, and what is wrong with numbers. A file with problems gives a report
+    /// of them.
+    /// </summary>
     /// <param name="path">An adapter file of any convention, or a folder that PEFT or diffusers wrote.</param>
+    /// <param name="full">Whether to read a larger file whole too: about a second for each 50 MB.</param>
     /// <exception cref="CheckpointException">There is none, or it is no intact tensor file.</exception>
-    public static AdapterReport Run(string path)
+    public static AdapterReport Run(string path, bool full = false)
     {
         using var file = AdapterFile.Open(path);
+        var whole = full || file.Length <= ReadWholeUpTo;
         var usable = file.Modules.Where(module => module.IsUsable).ToList();
-        var places = file.Modules.Where(module => module.Kind is not null || module.Algorithm is not null).Select(module => (Module: module, Place: ModulePlace.Of(module))).ToList();
+        if (whole) InspectMachine.RequireEngine();
+        var measures = whole ? new AdapterMeasures(file) : null;
+        var places = file.Modules.Where(module => module.Kind is not null || module.Algorithm is not null).Select(module => measures?.Places[module] ?? ModulePlace.Of(module)).ToList();
         var ranked = usable.Where(module => module.Kind!.Kind is not null || module.Kind.HasRank(module)).ToList();
-        var norms = usable.ToDictionary(module => module, module => module.DeltaNorm());
         var guess = BaseGuess.Of(file);
         return new AdapterReport
         {
             File = file.Path,
             Bytes = file.Length,
-            Sha256 = Hash(file.Files),
+            Sha256 = whole ? Hash(file.Files) : null,
             Formats = file.Conventions.Select(convention => convention.InWords()).ToList(),
             Types = file.Tensors.GroupBy(info => info.Type).OrderByDescending(group => group.Count()).Select(group => group.Key.ToString()).ToList(),
             Kinds = Kinds(file),
-            Modules = places.GroupBy(item => item.Place.Component).OrderByDescending(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count()),
-            Targets = places.GroupBy(item => item.Place.Layer).OrderByDescending(group => group.Count()).ThenBy(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count()),
+            Modules = places.GroupBy(place => place.Component).OrderByDescending(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count()),
+            Targets = places.GroupBy(place => place.Layer).OrderByDescending(group => group.Count()).ThenBy(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count()),
             Ranks = ranked.Select(module => module.Rank).Distinct().Order().ToList(),
             Alphas = ranked.Select(module => module.EffectiveAlpha).Distinct().Order().ToList(),
             Scales = ranked.Select(module => module.Scale).Distinct().Order().ToList(),
             Base = guess?.Name,
             BaseEvidence = guess?.Because,
-            Norms = places.Where(item => norms.ContainsKey(item.Module))
-                .OrderBy(item => item.Place.Order, StringComparer.Ordinal)
-                .GroupBy(item => item.Place.InWords)
-                .ToDictionary(group => group.Key, group => Math.Sqrt(group.Sum(item => norms[item.Module] * norms[item.Module]))),
+            Training = TrainingWords.Of(file.Metadata),
+            Norms = measures?.ByBlock ?? new Dictionary<string, double>(),
+            NormsByPart = measures?.ByPart ?? new Dictionary<string, IReadOnlyDictionary<string, double>>(),
             Embeddings = file.Embeddings.Select(item => $"{item.Name} {Shapes.Show(item.Shape)}").ToList(),
             Metadata = file.Metadata.OrderBy(item => item.Key, StringComparer.Ordinal).ToDictionary(),
-            Trouble = Trouble(file, usable, norms).ToList(),
+            Trouble = [.. file.Problems, .. file.Warnings, .. measures?.Trouble() ?? [], .. Habits(file, usable)],
             LoadsIn = usable.Count == places.Count && usable.Count > 0 && usable.TrueForAll(module => module.Kind!.Kind == AdapterKind.Lora) ? Readers.Of(file) : new Dictionary<string, string>(),
         };
+    }
+
+    /// <summary>Draws ‖ΔW‖ of a report's blocks as bars.</summary>
+    /// <param name="report">Of a file that was read whole.</param>
+    /// <param name="path">A PNG; replaced where it exists, and there whole or not at all.</param>
+    /// <exception cref="OptionsException">The report has no norms, or the path is that of the adapter itself.</exception>
+    /// <exception cref="CheckpointException">It cannot be written.</exception>
+    public static void Plot(AdapterReport report, string path)
+    {
+        ArgumentNullException.ThrowIfNull(report);
+        if (report.Norms.Count == 0) throw new OptionsException($"there is nothing to plot: {report.File} holds no changes of layers whose length is known");
+        if (Path.GetFullPath(path) == Path.GetFullPath(report.File)) throw new OptionsException($"the plot would overwrite the adapter; {path}; give it another name");
+        AdapterPlot.Write(path, report);
     }
 
     /// <summary>Reports as one JSON document: an array, keys in snake_case; a number that is none as "NaN".</summary>
@@ -57,12 +78,9 @@ public static class InspectAdapter
         return kinds;
     }
 
-    private static IEnumerable<string> Trouble(AdapterFile file, List<FileModule> usable, Dictionary<FileModule, double> norms)
+    /// <summary>What is in order, and read in different ways by different tools.</summary>
+    private static IEnumerable<string> Habits(AdapterFile file, List<FileModule> usable)
     {
-        foreach (var problem in file.Problems.Concat(file.Warnings)) yield return problem;
-        foreach (var module in usable.Where(module => !double.IsFinite(norms[module]))) yield return $"{module.Name}: not finite: {module.NotFinite() ?? "the product overflows"}";
-        var dead = usable.Where(module => norms[module] == 0).Select(module => module.Name).ToList();
-        if (dead.Count > 0) yield return string.Create(CultureInfo.InvariantCulture, $"{dead.Count} of {usable.Count} modules change nothing (a factor is zero): {AdapterFile.Some(dead)}");
         var flat = usable.Where(module => module.Kind!.HasRank(module) && module.Convention is AdapterConvention.Kohya or AdapterConvention.Lycoris).ToList();
         var without = flat.Count(module => module.Alpha is null);
         if (without > 0) yield return string.Create(CultureInfo.InvariantCulture, $"{without} of {flat.Count} modules have no alpha: their scale is 1");

@@ -66,7 +66,6 @@ internal sealed class TrainingRun : IProgress<TrainingEvent>, IDisposable
         var first = old?.Position.Step ?? 0;
         recorder = new RunRecorder(Folder, listener, resume ? first : null);
         Report(new RunStarted(plan, first));
-        foreach (var warning in plan.ModelWarnings) Report(new RunWarning(warning));
         if (resume && old is null) Report(new RunWarning("the run to go on with was cut off before its first save; it starts from its first step"));
     }
 

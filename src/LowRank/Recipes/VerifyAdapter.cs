@@ -30,18 +30,25 @@ public static class VerifyAdapter
         ArgumentException.ThrowIfNullOrWhiteSpace(model);
         using var family = FamilyDetector.Open(model);
         var report = new AdapterVerification { File = path, Model = $"{model} ({family.Name})" };
+        using var file = Open(path, report);
+        if (file is not null && Fits(file, model, family, report)) Prove(file, family, report);
+        return report;
+    }
+
+    /// <summary>The file; null where it is there and damaged.</summary>
+    private static AdapterFile? Open(string path, AdapterVerification report)
+    {
         try
         {
-            using var file = AdapterFile.Open(path);
-            report.File = file.Path;
-            report.Keys = file.Modules.Sum(module => module.Keys.Count());
-            if (Fits(file, model, family, report)) Prove(file, family, report);
+            var file = AdapterFile.Open(path);
+            (report.File, report.Keys) = (file.Path, file.Modules.Sum(module => module.Keys.Count()));
+            return file;
         }
         catch (CheckpointException problem) when (File.Exists(path) || Directory.Exists(path))
         {
             report.Refuse(AdapterVerdict.Unusable, problem.Message);
+            return null;
         }
-        return report;
     }
 
     /// <summary>Whether every key has its layer; needs no weights.</summary>
@@ -70,7 +77,9 @@ public static class VerifyAdapter
         using var quiet = no_grad();
         using var trial = new Trial(family);
         report.TriedOn = FormattableString.Invariant($"noise at {trial.Side}×{trial.Side} latents, timestep {trial.Timestep}, \"{Trial.Prompt}\"");
-        using var adapter = AdapterSet.Load(report.Modules.Keys.ToDictionary(name => name, family.Component), file, Options(report, family));
+        var components = report.Modules.Keys.ToDictionary(name => name, family.Component);   // whose own faults are not the adapter's
+        using var adapter = Attach(file, components, family, report);
+        if (adapter is null) return;
         var norms = new Dictionary<AdapterLayer, double>();
         var trials = new List<AdapterTrial>();
         foreach (var group in adapter.Layers.GroupBy(layer => layer.Component == "unet"))
@@ -82,6 +91,20 @@ public static class VerifyAdapter
         foreach (var (layer, _) in norms.Where(item => !double.IsFinite(item.Value))) report.Refuse(AdapterVerdict.Unusable, $"{layer.Component}.{layer.Path}: ΔW is not finite: the product of its factors overflows");
         if (report.Dead.Count == norms.Count) report.Refuse(AdapterVerdict.Unusable, "it changes nothing: every ΔW is zero; take a later save of the adapter, or train it longer");
         else foreach (var trouble in trials.SelectMany(item => item.Trouble)) report.Refuse(AdapterVerdict.Unusable, trouble);
+    }
+
+    /// <summary>The adapter; null where its numbers are not finite.</summary>
+    private static AdapterSet? Attach(AdapterFile file, Dictionary<string, nn.Module> components, IDiffusionFamily family, AdapterVerification report)
+    {
+        try
+        {
+            return AdapterSet.Load(components, file, Options(report, family));
+        }
+        catch (CheckpointException problem)
+        {
+            report.Refuse(AdapterVerdict.Unusable, problem.Message);
+            return null;
+        }
     }
 
     /// <summary>The outputs of one part of the model without the adapter, with it, with it at strength 0, without it again, and with its changes in the weights, where they stay.</summary>

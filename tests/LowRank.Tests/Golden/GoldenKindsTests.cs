@@ -13,7 +13,6 @@ public partial class GoldenKindsTests
     internal static readonly string[] NotBuiltYet =
     [
         "diffusion/flow_training",
-        "adapters/merge_base",
     ];
 
     private static readonly Lazy<string[]> Taken = new(() =>

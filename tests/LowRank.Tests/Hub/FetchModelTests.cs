@@ -53,6 +53,12 @@ public sealed class FetchModelTests : IDisposable
         using var family = FamilyDetector.Open(place);
         Assert.Equal("Stable Diffusion 1", family.Name);
         Assert.Equal("", string.Join('\n', VerifyModel.Run(place).Trouble));
+
+        // a model that is made of it names no part that it lacks
+        var copy = Path.GetDirectoryName(at.Path("copy", "model_index.json"))!;
+        ModelFiles.At(place).CopyIndexTo(copy, null);
+        Assert.Equal(["scheduler", "text_encoder", "tokenizer", "unet", "vae"], ModelFiles.At(copy).Named.Select(part => part.Name).Order(StringComparer.Ordinal));
+        Assert.Equal("[null,null]", System.Text.Json.Nodes.JsonNode.Parse(File.ReadAllText(Path.Combine(copy, "model_index.json")))!["safety_checker"]!.ToJsonString());
     }
 
     [Fact]

@@ -141,7 +141,7 @@ public sealed class DrawnPriorTests : IDisposable
         prior.count     0; must be 1 or more
         prior.steps     0; must be 1 or more
         prior.guidance  0.5; must be 1 (off) or more
-        prior.sampler   dimm; must be one of ddim, ddpm, euler, euler-a, heun, dpmpp-2m, dpmpp-2m-karras, unipc, lcm, pndm, dpm2, dpm2-a, dpmpp-sde, dpmpp-2m-sde, lms, tcd
+        prior.sampler   dimm; must be one of ddim, ddpm, euler, euler-a, heun, dpmpp-2m, dpmpp-2m-karras, unipc, lcm, pndm, dpm2, dpm2-a, dpmpp-sde, dpmpp-2m-sde, lms, tcd, deis, dpmpp-2s
         """.ReplaceLineEndings("\n"),
         Assert.Throws<OptionsException>(() => TinyRun.Train(Options with { Prior = new PriorOptions { Prompt = "", Folder = " ", Count = 0, Steps = 0, Guidance = 0.5, Sampler = "dimm" } })).Message);
 

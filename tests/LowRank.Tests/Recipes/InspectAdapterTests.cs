@@ -19,7 +19,12 @@ public class InspectAdapterTests
         base      a model of another size (its cross-attention takes text of width 12)
         modules   24 in unet, 6 in text_encoder
         targets   conv2 8, ff.net.2 4, proj_in 4, to_k 4, to_q 4, fc1 2, out_proj 2, v_proj 2
-        ‖ΔW‖      unet down.0 2.3 ▃   unet down.1 2.7 ▃   unet mid 7.68 █   unet up.0 7.25 █   unet up.1 3.15 ▄   text_encoder 2 ▃
+        ‖ΔW‖      unet down.0      2.3 ██████               attn 1.02, conv 1.83, ff 0.597, other 0.76
+                  unet down.1      2.7 ███████
+                  unet mid        7.68 ████████████████████ attn 1.12, conv 6.99, ff 1.91, other 2.29
+                  unet up.0       7.25 ██████████████████▉
+                  unet up.1       3.15 ████████▎            attn 1.57, conv 2.57, ff 0.349, other 0.859
+                  text_encoder       2 █████▎               attn 0.802, ff 1.83
         loads in  A1111 yes   Forge yes   ComfyUI yes   diffusers yes   sd.cpp yes   kohya yes   PEFT no
         trouble   8 of 30 modules have no alpha: their scale is 1
                   ranks or alphas differ by module: diffusers scales some modules of such a file wrongly
@@ -83,11 +88,136 @@ public class InspectAdapterTests
         using var json = JsonDocument.Parse(InspectAdapter.ToJson([Inspect("sd1_ancestor_A.safetensors"), Inspect("bad/nan.safetensors")]));
         Assert.Equal(2, json.RootElement.GetArrayLength());
         var first = json.RootElement[0];
-        Assert.Equal(["file", "bytes", "sha256", "formats", "types", "kinds", "modules", "targets", "ranks", "alphas", "scales", "base", "base_evidence", "norms", "embeddings", "metadata", "trouble", "loads_in"],
+        Assert.Equal(["file", "bytes", "sha256", "formats", "types", "kinds", "modules", "targets", "ranks", "alphas", "scales", "base", "base_evidence", "training", "norms", "norms_by_part", "embeddings", "metadata", "trouble", "loads_in"],
             first.EnumerateObject().Select(item => item.Name));
         Assert.Equal(36, first.GetProperty("modules").GetProperty("unet").GetInt32());
         Assert.Equal(["<s1> [12]", "<s2> [12]"], first.GetProperty("embeddings").EnumerateArray().Select(item => item.GetString()));
         Assert.Equal("NaN", json.RootElement[1].GetProperty("norms").GetProperty("unet down.0").GetString());
+    }
+
+    [Fact]
+    public void Metadata_of_a_training_is_told_in_words()
+    {
+        using var folder = new TemporaryFolder();
+        var training = Words(folder, new()
+        {
+            ["modelspec.title"] = "Wolf",
+            ["modelspec.author"] = "A. N. Other",
+            ["ss_training_started_at"] = "1700000000.25",
+            ["ss_training_comment"] = "None",
+            ["ss_steps"] = "20",
+            ["ss_max_train_steps"] = "40",
+            ["ss_epoch"] = "2",
+            ["ss_num_epochs"] = "4",
+            ["ss_seed"] = "42",
+            ["ss_sd_model_name"] = "v1-5.safetensors",
+            ["ss_learning_rate"] = "0.0003",
+            ["ss_unet_lr"] = "0.0001",
+            ["ss_text_encoder_lr"] = "5e-05",
+            ["ss_lr_scheduler"] = "cosine",
+            ["ss_lr_warmup_steps"] = "0",
+            ["ss_optimizer"] = "bitsandbytes.optim.adamw.AdamW8bit(weight_decay=0.1)",
+            ["ss_resolution"] = "(512, 768)",
+            ["ss_total_batch_size"] = "4",
+            ["ss_gradient_accumulation_steps"] = "2",
+            ["ss_mixed_precision"] = "bf16",
+            ["ss_noise_offset"] = "0.05",
+            ["ss_min_snr_gamma"] = "5.0",
+            ["ss_clip_skip"] = "2",
+            ["ss_num_train_images"] = "20",
+            ["ss_num_reg_images"] = "0",
+            ["ss_dataset_dirs"] = """{"10_wolf": {"n_repeats": 10, "img_count": 2}}""",
+            ["ss_tag_frequency"] = """{"a": {"wolf": 2, "b": 1, "c": 1, "d": 1, "e": 1, "f": 1}, "b": {"wolf": 3, "g": 1, "h": 1, "i": 1, "j": 1, "k": 1}}""",
+        });
+        Assert.Equal(new Dictionary<string, string>
+        {
+            ["made"] = "title \"Wolf\", by A. N. Other, 2023-11-14 22:13 UTC",
+            ["trained"] = "20 steps of 40, 2 of 4 epochs, seed 42, on v1-5.safetensors",
+            ["rates"] = "UNet 0.0001, text encoder 5e-05, cosine, AdamW8bit",
+            ["settings"] = "512×768 px, batch 4, gradients of 2 batches, bf16, noise offset 0.05, min-SNR gamma 5.0, clip skip 2",
+            ["pictures"] = "20 an epoch, 10_wolf: 2 pictures × 10",
+            ["tags"] = "wolf 5, b 1, c 1, d 1, e 1, f 1, g 1, h 1, i 1, j 1 and 1 more",
+        }, training);
+    }
+
+    [Theory]
+    [InlineData("ss_tag_frequency", "not json")]
+    [InlineData("ss_tag_frequency", "[1]")]
+    [InlineData("ss_tag_frequency", "{\"a\": 3}")]
+    [InlineData("ss_dataset_dirs", "{\"a\": 3}")]
+    [InlineData("ss_training_started_at", "yesterday")]
+    [InlineData("ss_training_started_at", "1e300")]
+    [InlineData("ss_seed", "None")]
+    [InlineData("ss_training_comment", "")]
+    public void Metadata_that_says_nothing_is_passed_over(string key, string value)
+    {
+        using var folder = new TemporaryFolder();
+        Assert.Empty(Words(folder, new() { [key] = value }));
+    }
+
+    [Fact]
+    public void Of_a_large_file_the_header_is_read_unless_asked_for_all()
+    {
+        using var folder = new TemporaryFolder();
+        using var scope = TorchSharp.torch.NewDisposeScope();
+        var path = MadeAdapter.Write(folder.Path("large.safetensors"), new() { ["lora_unet_mid_block_attn1_to_q.lora_down.weight"] = TorchSharp.torch.ones(4, (int)InspectAdapter.ReadWholeUpTo / 16 + 1), ["lora_unet_mid_block_attn1_to_q.lora_up.weight"] = TorchSharp.torch.ones(8, 4) });
+        var header = InspectAdapter.Run(path);
+        Assert.Equal((null, 0, 0), (header.Sha256, header.Norms.Count, header.NormsByPart.Count));
+        Assert.Contains("\n‖ΔW‖      not computed, nor the hash: only the header was read; --full reads all 50 MB\n", header.ToString(), StringComparison.Ordinal);
+        var full = InspectAdapter.Run(path, full: true);
+        Assert.Equal(64, full.Sha256!.Length);
+        Assert.Equal(["unet mid"], full.Norms.Keys);
+    }
+
+    [Fact]
+    public void Numbers_that_half_precision_cannot_hold_are_trouble()
+    {
+        using var folder = new TemporaryFolder();
+        using var scope = TorchSharp.torch.NewDisposeScope();
+        var path = MadeAdapter.Write(folder.Path("wide.safetensors"), new() { ["lora_unet_x.lora_down.weight"] = TorchSharp.torch.ones(2, 8), ["lora_unet_x.lora_up.weight"] = TensorArithmetic.Filled([8, 2], 7e4), ["lora_unet_x.alpha"] = TorchSharp.torch.tensor(2f) });
+        Assert.Equal(["1 tensors hold numbers that half precision cannot (up to 7E+04 in lora_up of lora_unet_x): programs that load it as fp16 make infinities of them; use it as bf16 or fp32"], InspectAdapter.Run(path).Trouble);
+    }
+
+    [Fact]
+    public void Clamped_numbers_are_trouble()
+    {
+        using var folder = new TemporaryFolder();
+        using var scope = TorchSharp.torch.NewDisposeScope();
+        var down = TensorArithmetic.Counting(800, TorchSharp.torch.ScalarType.Float32).view(2, 400).AtMost(780);
+        var path = MadeAdapter.Write(folder.Path("clamped.safetensors"), new() { ["lora_unet_x.lora_down.weight"] = down, ["lora_unet_x.lora_up.weight"] = TorchSharp.torch.ones(8, 2), ["lora_unet_x.alpha"] = TorchSharp.torch.tensor(2f) });
+        Assert.Equal(["1 tensors were clamped, as some tools do when they extract an adapter: many of their numbers are exactly the largest (20 of 800 in lora_down of lora_unet_x)"], InspectAdapter.Run(path).Trouble);
+    }
+
+    [Fact]
+    public void Norms_are_drawn_as_a_picture_and_never_over_the_adapter()
+    {
+        using var folder = new TemporaryFolder();
+        var report = Inspect("sd1_kohya_mixed.safetensors");
+        InspectAdapter.Plot(report, folder.Path("norms.png"));
+        var picture = File.ReadAllBytes(folder.Path("norms.png"));
+        Assert.Equal([0x89, (byte)'P', (byte)'N', (byte)'G'], picture[..4]);
+        Assert.InRange(picture.Length, 5_000, 100_000);
+        Assert.Equal($"the plot would overwrite the adapter; {report.File}; give it another name", Assert.Throws<OptionsException>(() => InspectAdapter.Plot(report, report.File)).Message);
+        var none = Inspect("learned_embeds.safetensors");
+        Assert.Equal($"there is nothing to plot: {none.File} holds no changes of layers whose length is known", Assert.Throws<OptionsException>(() => InspectAdapter.Plot(none, folder.Path("none.png"))).Message);
+    }
+
+    [Fact]
+    public void Alphas_of_every_type_are_read()
+    {
+        using var folder = new TemporaryFolder();
+        using var scope = TorchSharp.torch.NewDisposeScope();
+        foreach (var type in new[] { TorchSharp.torch.ScalarType.Float64, TorchSharp.torch.ScalarType.Float32, TorchSharp.torch.ScalarType.Float16, TorchSharp.torch.ScalarType.BFloat16, TorchSharp.torch.ScalarType.Int64, TorchSharp.torch.ScalarType.Int32, TorchSharp.torch.ScalarType.Int16, TorchSharp.torch.ScalarType.Byte })
+        {
+            var path = MadeAdapter.Write(folder.Path($"{type}.safetensors"), new() { ["lora_unet_x.lora_down.weight"] = TorchSharp.torch.ones(2, 8), ["lora_unet_x.lora_up.weight"] = TorchSharp.torch.ones(8, 2), ["lora_unet_x.alpha"] = TorchSharp.torch.tensor(3f).to(type) });
+            Assert.Equal([3.0], InspectAdapter.Run(path).Alphas);
+        }
+    }
+
+    private static IReadOnlyDictionary<string, string> Words(TemporaryFolder folder, Dictionary<string, string> metadata)
+    {
+        using var scope = TorchSharp.torch.NewDisposeScope();
+        return InspectAdapter.Run(MadeAdapter.Write(folder.Path("words.safetensors"), new() { ["lora_unet_x.lora_down.weight"] = TorchSharp.torch.ones(2, 8), ["lora_unet_x.lora_up.weight"] = TorchSharp.torch.ones(8, 2) }, metadata)).Training;
     }
 
     [Fact]

@@ -168,6 +168,26 @@ public sealed class VerifyAdapterTests : IDisposable
     }
 
     [Fact]
+    public void What_a_module_adds_to_a_bias_is_merged_where_the_layer_has_none()
+    {
+        using var scope = NewDisposeScope();
+        var path = MadeAdapter.Write(folder.Path("bias.safetensors"), new() { [ToQ + ".lora_down.weight"] = ones(2, 64), [ToQ + ".lora_up.weight"] = ones(64, 2), [ToQ + ".diff_b"] = ones(64) });
+        var report = VerifyAdapter.Run(path, "icons-64");
+        Assert.Equal(AdapterVerdict.Good, report.Verdict);
+        Assert.Equal(Math.Sqrt(64 * 64 * 4 + 64), report.LargestNorm!.Value, 1e-4);
+        Assert.Empty(report.Trouble);
+    }
+
+    [Fact]
+    public void A_fault_of_the_model_is_not_the_adapters()
+    {
+        using var model = new Families.ModelFolder("sd1");
+        var path = MadeAdapter.Write(folder.Path("good.safetensors"), model.Path, Small);
+        File.Delete(model.File("unet/diffusion_pytorch_model.safetensors"));
+        Assert.StartsWith($"the folder holds no weights: it has config.json; in {model.Path}/unet; ", Assert.Throws<CheckpointException>(() => VerifyAdapter.Run(path, model.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_file_that_is_not_there_is_an_error() =>
         Assert.Equal($"no such file; {folder.Path("none.safetensors")}; check the path", Assert.Throws<CheckpointException>(() => VerifyAdapter.Run(folder.Path("none.safetensors"), "icons-64")).Message);
 

@@ -35,6 +35,8 @@ internal sealed class BiasedLoraKind : ReadKind
 
     public override bool IsInPeft => true;
 
+    public override bool ChangesBias(FileModule module) => true;
+
     public override AdapterLayer Make(AdapterTarget target, IReadOnlyDictionary<string, Tensor> factors) => new BiasedLoraLayer(target, factors);
 
     public override bool Owns(FileModule module) =>

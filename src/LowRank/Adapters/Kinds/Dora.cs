@@ -40,6 +40,8 @@ internal sealed class DoraLayer : LoraLayer
         return Direction(weight).mul_(Ratio(weight).view(Magnitude.shape)).sub_(weight).MultiplyInPlace(strength);
     }
 
+    private protected override bool AddProductTo(Tensor weight, double strength) => false;
+
     /// <summary>
     /// By output, from what the base computed: with q = m / ‖V‖ the layer adds (q - 1)(y - bias) + q · scale · up(down(x)). Nothing as large as
     /// W is formed. The difference to 1 is taken first, so that a fresh layer adds exactly 0.

@@ -34,6 +34,10 @@ internal sealed class FullKind : ReadKind
 
     public override bool FitsNorms => true;
 
+    public override bool ChangesWeight(FileModule module) => module[Weight] is not null;
+
+    public override bool ChangesBias(FileModule module) => module[Bias] is not null;
+
     public override AdapterLayer Make(AdapterTarget target, IReadOnlyDictionary<string, Tensor> factors) => new FullLayer(target, factors);
 
     public override bool Owns(FileModule module) => module[Weight] is not null || module[Bias] is not null;

@@ -46,8 +46,23 @@ internal sealed class OriginalView : ITensorFile
     /// <inheritdoc/>
     public Tensor Read(string name)
     {
-        using var mapped = Map(name);
-        return mapped.clone();
+        this.Find(name);
+        using var original = file.Read(places[name].Name);
+        if (places[name].Turn == Turn.None) return original.alias();
+        using var turned = places[name].Of(original);
+        return turned.contiguous();
+    }
+
+    /// <inheritdoc/>
+    void ITensorFile.Visit(string name, TensorMemory.SpanAction visit)
+    {
+        if (places[name].Turn is Turn.None or Turn.Convolution)
+        {
+            file.Visit(places[name].Name, visit);
+            return;
+        }
+        using var tensor = Read(name);
+        TensorMemory.Visit(tensor, visit);
     }
 
     /// <inheritdoc/>

@@ -16,7 +16,7 @@ internal static partial class OtherFiles
     /// <summary>Why a file is no whole model of Stable Diffusion 1, 2 or XL in the original layout; null where it seems to be one.</summary>
     public static CheckpointException? Problem(ITensorFile file)
     {
-        var names = file.Tensors.Keys;
+        var names = file.Tensors.Keys.Order(StringComparer.Ordinal).ToList();
         if (names.FirstOrDefault(name => Adapter().IsMatch(name)) is { } adapter || (adapter = names.All(name => name.All(char.IsAsciiDigit)) ? names.FirstOrDefault() : null) is not null)   // the 2022 package's .pt files are lists
         {
             return Refuse($"this is an adapter (LoRA or its like), no model: it holds \"{adapter}\"", "give it with --adapter, and the model that it was made for with --model");
@@ -33,7 +33,7 @@ internal static partial class OtherFiles
             }
         }
         return names.Any(Starts(OriginalLayout.UnetPrefix)) ? Incomplete() : Single() ?? Refuse(
-            $"the layout of this file is not known: it holds {string.Join(", ", names.Order(StringComparer.Ordinal).Take(3).Select(name => $"\"{name}\""))}{(names.Count() > 3 ? ", …" : "")}", Supported);
+            $"the layout of this file is not known: it holds {string.Join(", ", names.Take(3).Select(name => $"\"{name}\""))}{(names.Count > 3 ? ", …" : "")}", Supported);
 
         CheckpointException? Incomplete()
         {
