@@ -1,4 +1,5 @@
 #:property PublishAot=false
+#:property RestorePackagesWithLockFile=false
 // Packs the fixtures that shrink much, so that the repository stays small: dotnet run eng/pack-fixtures.cs
 // JSON from 12 kB on, and tensors of cases that have few distinct values (dense deltas); tests read NAME.gz where NAME is asked for (tests/LowRank.Testing/PackedFixture.cs).
 using System.IO.Compression;

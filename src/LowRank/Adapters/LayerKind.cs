@@ -13,7 +13,7 @@ internal readonly record struct Factor(string Name, params long[] Shape)
 /// <summary>All that there is to know of one kind of adapter: its factors, how they start, and how files name them. One file for each kind.</summary>
 internal abstract class LayerKind
 {
-    private static readonly LayerKind[] All = 
+    private static readonly LayerKind[] All =
     [
         new LokrKind(), new LohaKind(), new DoraKind(DoraRule.Lycoris), new DoraKind(DoraRule.Peft), new BiasedLoraKind(), new LoraKind(),
         new BoftKind(), new OftKind(RotationRule.Lycoris), new OftKind(RotationRule.SdScripts), new GloraKind(), new Ia3Kind(), new TrainedNormKind(), new FullKind(),

@@ -102,7 +102,7 @@ internal sealed class CombineInputs
     public IReadOnlyList<(ModelLayer Layer, IReadOnlyList<Contribution> Parts)> Layers(ModuleNames names)
     {
         var parts = All.SelectMany(input => input.Fit.Matched.Select(item => (item.Layer, Part: new Contribution(input, item.Module)))).ToLookup(item => item.Layer, item => item.Part);
-        return [.. names.Layers.Where(parts.Contains).Select(layer => (layer, (IReadOnlyList<Contribution>)[.. parts[layer]]))];
+        return [.. names.LayersAndNorms.Where(parts.Contains).Select(layer => (layer, (IReadOnlyList<Contribution>)[.. parts[layer]]))];
     }
 
     /// <summary>The version that the files' metadata name, where all that name one agree; else null.</summary>

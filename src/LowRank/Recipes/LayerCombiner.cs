@@ -44,7 +44,7 @@ internal sealed class LayerCombiner(CombineOptions options, ScalarType type, Fun
         using var scope = NewDisposeScope();
         using var quiet = no_grad();
         var products = parts.All(part => LayerChange.IsProduct(part.Module));
-        if (!products) RequireMatrices(parts);
+        if (!products) RequireMatrices(layer, parts);
         var result = options.Factors ? Merged(layer, parts) : options.IsSum && products ? Stacked(layer, parts) : Whole(layer, parts);
         foreach (var tensor in result.Layer.Factors.Values) tensor.MoveToOuterDisposeScope();
         return result;
@@ -107,14 +107,14 @@ internal sealed class LayerCombiner(CombineOptions options, ScalarType type, Fun
         ? Math.Min(rank, spectrum.S.Length)
         : Ranks.WithinError(spectrum, options.Error ?? Exact)!.Value;
 
-    private void RequireMatrices(IReadOnlyList<Contribution> parts)
+    private void RequireMatrices(ModelLayer layer, IReadOnlyList<Contribution> parts)
     {
         foreach (var part in parts)
         {
             var name = part.Module.Kind!.Name;
             if (LayerChange.IsProduct(part.Module)) continue;
+            if (!LayerChange.IsMatrix(part.Module, layer)) throw Refuse(part, $"{name} cannot be combined", "LoRA, DoRA, LoHa, LoKr and full differences of weights can; not biases and norms");
             if (options.Method == CombineMethod.Concat || options.Factors) throw Refuse(part, $"{name} has no down and up to put beside others", "a method that works on what they change: svd, linear, ties, dare or magnitude without --factors");
-            if (!LayerChange.IsKnown(part.Module)) throw Refuse(part, $"{name} cannot be combined", "LoRA, DoRA, LoHa and LoKr can");
             if (LayerChange.NeedsBase(part.Module) && weights is null) throw Refuse(part, $"{name} changes a layer by the base's own weights", "name the base with --model");
         }
     }

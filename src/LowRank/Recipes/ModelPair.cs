@@ -18,10 +18,10 @@ internal sealed class ModelPair : IDisposable
     /// <exception cref="CheckpointException">There is no such model, or one lacks a part.</exception>
     public ModelPair(string first, string second, IReadOnlyList<string> parts)
     {
-        this.first = ModelWeights.Open(first);
+        this.first = ModelWeights.Open(first, Like(first, second));
         try
         {
-            this.second = ModelWeights.Open(second);
+            this.second = ModelWeights.Open(second, Like(second, first));
             Parts = parts.Count > 0 ? parts : [.. this.first.Components];
             foreach (var model in new[] { this.first, this.second }) model.RequireParts(Parts);
         }
@@ -81,6 +81,9 @@ internal sealed class ModelPair : IDisposable
         var bad = new[] { first, second }.First(model => !model.Map(component, key).to(ScalarType.Float32).isfinite().all().item<bool>());
         return new CheckpointException($"{component}.{key} has numbers that are not finite; in {bad.Model}; take another save of the model");
     }
+
+    /// <summary>A checkpoint of one file has the configurations of the other model, where that is a folder: they are to be of one kind.</summary>
+    private static ModelFileOptions? Like(string model, string other) => File.Exists(model) && Directory.Exists(other) ? new ModelFileOptions { Config = other } : null;
 
     /// <inheritdoc/>
     public void Dispose()

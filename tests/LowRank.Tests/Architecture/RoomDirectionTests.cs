@@ -61,7 +61,7 @@ public partial class RoomDirectionTests
     public void Only_Hub_uses_the_network()
     {
         var library = Path.Combine(Repository.Root, "src", "LowRank");
-        var users = Directory.GetFiles(library, "*.cs", SearchOption.AllDirectories).Where(path => File.ReadAllText(path)is var text && (text.Contains("System.Net.Sockets", StringComparison.Ordinal) || text.Contains("HttpClient", StringComparison.Ordinal)))
+        var users = Directory.GetFiles(library, "*.cs", SearchOption.AllDirectories).Where(path => File.ReadAllText(path) is var text && (text.Contains("System.Net.Sockets", StringComparison.Ordinal) || text.Contains("HttpClient", StringComparison.Ordinal)))
             .Select(path => Path.GetRelativePath(library, path).Replace('\\', '/').Split('/')[0]).Distinct();
         Assert.Equal(["Hub"], users);
     }

@@ -112,6 +112,26 @@ public sealed class CombineAdaptersTests : IDisposable
     }
 
     [Fact]
+    public void A_full_difference_enters_by_itself_and_what_is_no_matrix_is_refused_by_name()
+    {
+        using var scope = NewDisposeScope();
+        var difference = Formula.Noise("difference", [320, 320], 1, 0.01);
+        var (lora, full) = (samples.Kohya("a", 2, 2, Query), samples.Write("full.safetensors", [(Flat(Query) + ".diff", difference)]));
+        Combine(new() { Inputs = [new(lora), new(full, -2)], Output = Output, Method = CombineMethod.Linear });
+        Assert.InRange(Distance(Deltas(Output)[Query], Deltas(lora)[Query].Plus(difference.to(ScalarType.Float64), -2)), 0, 1e-5);
+
+        var biased = samples.Write("biased.safetensors", [(Flat(Query) + ".diff", difference), (Flat(Query) + ".diff_b", ones(320))]);
+        var norm = samples.Write("norm.safetensors", [("lora_unet_down_blocks_0_resnets_0_norm1.w_norm", ones(320)), ("lora_unet_down_blocks_0_resnets_0_norm1.b_norm", ones(320))]);
+        foreach (var (file, module) in new[] { (biased, Flat(Query)), (norm, "lora_unet_down_blocks_0_resnets_0_norm1") })
+        {
+            using var opened = AdapterFile.Open(file);
+            var error = Assert.Throws<CheckpointException>(() => Combine(new() { Inputs = [new(lora), new(file)], Output = folder.Path("never.safetensors"), Method = CombineMethod.Linear }));
+            Assert.Equal($"{module}: {opened.Modules.Single().Kind!.Name} cannot be combined; in {file}; LoRA, DoRA, LoHa, LoKr and full differences of weights can; not biases and norms", error.Message);
+        }
+        Assert.False(File.Exists(folder.Path("never.safetensors")));
+    }
+
+    [Fact]
     public void A_DoRA_needs_its_base_and_enters_by_what_it_changes_there()
     {
         using var scope = NewDisposeScope();

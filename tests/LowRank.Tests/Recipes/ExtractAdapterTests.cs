@@ -1,7 +1,7 @@
 using LowRank.Foundation;
 using LowRank.Recipes;
-using LowRank.Tests.Families;
 using LowRank.Testing;
+using LowRank.Tests.Families;
 using static TorchSharp.torch;
 
 namespace LowRank.Tests.Recipes;
@@ -119,6 +119,15 @@ public sealed class ExtractAdapterTests : IDisposable
         Assert.InRange(Error(found) / Error(exact), 1, 1.01);
         Assert.InRange(found.S[0] / exact.S[0], 0.98, 1.0001);
         TensorAssert.Close(eye(16), found.U.t().mm(found.U), 0, 1e-5);
+    }
+
+    [Fact]
+    public void A_checkpoint_of_one_file_is_a_model_too()
+    {
+        var single = Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines", "single-file", "sd1.safetensors");
+        var result = ExtractAdapter.Run(new() { Base = original.Path, Tuned = PackedFixture.Unpack(single), Output = folder.Path("out.safetensors"), Rank = 2 });
+        Assert.NotEmpty(result.Modules);
+        Assert.StartsWith("difference of sd1.safetensors to ", result.What, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -7,8 +7,9 @@ namespace LowRank.Adapters.Combining;
 /// <summary>What a module of a file changes in its layer at strength 1: as a product of factors where it is one, else whole.</summary>
 internal static class LayerChange
 {
-    /// <summary>Kinds whose change can be computed as one matrix.</summary>
-    public static bool IsKnown(FileModule module) => module.Kind!.Kind is AdapterKind.Lora or AdapterKind.Loha or AdapterKind.Lokr || NeedsBase(module);
+    /// <summary>Whether all that it changes is one matrix, which can be computed: no bias, no norm.</summary>
+    public static bool IsMatrix(FileModule module, ModelLayer layer) => !layer.Shape.IsNorm
+        && (module.Kind is FullKind ? module[FullKind.Weight] is not null && module[FullKind.Bias] is null : module.Kind!.Kind is AdapterKind.Lora or AdapterKind.Loha or AdapterKind.Lokr || NeedsBase(module));
 
     /// <summary>Whether its factors as they are make the change: down and up.</summary>
     public static bool IsProduct(FileModule module) => module.Kind!.Kind == AdapterKind.Lora;
