@@ -124,9 +124,12 @@ public sealed class ExtractAdapterTests : IDisposable
     [Fact]
     public void A_checkpoint_of_one_file_is_a_model_too()
     {
-        var single = Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines", "single-file", "sd1.safetensors");
-        var result = ExtractAdapter.Run(new() { Base = original.Path, Tuned = PackedFixture.Unpack(single), Output = folder.Path("out.safetensors"), Rank = 2 });
-        Assert.NotEmpty(result.Modules);
+        using var scope = NewDisposeScope();
+        var single = Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines", "single-file", "sd1.safetensors");   // the weights of the folder
+        var changes = Change(rank: 2, (Unet, Query));
+        var result = ExtractAdapter.Run(new() { Base = tuned.Path, Tuned = single, Output = folder.Path("out.safetensors"), Rank = 2, Precision = SavePrecision.Fp32 });
+        Assert.Equal("unet." + Query, Assert.Single(result.Modules).Module);
+        Assert.InRange(AdapterSamples.Distance(AdapterSamples.Deltas(result.Output, original.Path)[Query], changes[Query].neg()), 0, 2e-5);   // the changed one is the base here
         Assert.StartsWith("difference of sd1.safetensors to ", result.What, StringComparison.Ordinal);
     }
 
