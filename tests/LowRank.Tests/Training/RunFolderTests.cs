@@ -58,7 +58,7 @@ public class RunFolderTests
         Assert.Equal(Lines(OneOfEach), Lines(run.ReadEvents()));
         Assert.Equal(
             """
-            {"event":"started","plan":{"model":"icons-64","family":"Stable Diffusion 1","model_parameters":7240004,"data":{"sets":[]},"modules":32,"parameters":212992,"adapter_bytes":425984,"steps":600,"epochs":120,"pictures_per_step":8,"memory_bytes":600000000,"seconds_per_step":0.17,"output":"runs/tango"},"first_step":0,"at":"2026-03-01T12:00:00+00:00"}
+            {"event":"started","plan":{"model":"icons-64","family":"Stable Diffusion 1","model_warnings":[],"model_parameters":7240004,"data":{"sets":[]},"modules":32,"parameters":212992,"adapter_bytes":425984,"steps":600,"epochs":120,"pictures_per_step":8,"memory_bytes":600000000,"seconds_per_step":0.17,"output":"runs/tango"},"first_step":0,"at":"2026-03-01T12:00:00+00:00"}
             {"event":"step","step":1,"steps":600,"loss":0.25,"smoothed_loss":0.25,"learning_rate":0.001,"gradient_norm":"NaN","seconds":0.5,"memory_bytes":1000000000,"uses":[{"picture":"dogs/a.png","timestep":239,"error":0.5}],"at":"2026-03-01T12:00:00+00:00"}
             """, string.Join('\n', File.ReadLines(run.Events).Take(2)));
     }
