@@ -85,6 +85,8 @@ public static class InspectAdapter
         var without = flat.Count(module => module.Alpha is null);
         if (without > 0) yield return string.Create(CultureInfo.InvariantCulture, $"{without} of {flat.Count} modules have no alpha: their scale is 1");
         if (flat.Select(module => (module.Rank, module.EffectiveAlpha)).Distinct().Count() > 1) yield return "ranks or alphas differ by module: diffusers scales some modules of such a file wrongly";
+        if (flat.Exists(module => module.Kind!.Kind == AdapterKind.Dora && module["dora_scale"] is { Shape: [> 1, ..] }))
+            yield return "A1111, Forge and ComfyUI draw something else with a DoRA that has a length for each output: give them a model with it merged in (lora merge)";
         var generations = file.Conventions.Intersect([AdapterConvention.Peft, AdapterConvention.Diffusers, AdapterConvention.AttentionProcessors]).ToList();
         if (generations.Contains(AdapterConvention.Peft) && generations.Count > 1) yield return "generations of keys are mixed: diffusers looks at the first key only and drops the others in silence";
     }

@@ -32,12 +32,12 @@ public class InspectAdapterTests
 
     [Theory]
     [InlineData("sd1_kohya_fp16.safetensors", "kohya", "A1111 yes, Forge yes, ComfyUI yes, diffusers yes, sd.cpp yes, kohya yes, PEFT no")]
-    [InlineData("sd1_lycoris.safetensors", "LyCORIS", "A1111 no, Forge unknown, ComfyUI yes, diffusers no, sd.cpp unknown, kohya yes, PEFT no")]
-    [InlineData("sd1_diffusers_peft_folded.safetensors", "PEFT", "A1111 no, Forge yes, ComfyUI no, diffusers yes, sd.cpp yes, kohya no, PEFT no")]
-    [InlineData("sd1_diffusers_mixed.safetensors", "PEFT+diffusers 2023", "A1111 no, Forge no, ComfyUI no, diffusers in part, sd.cpp yes, kohya no, PEFT no")]
-    [InlineData("sd1_diffusers_2023.safetensors", "attention-processor+diffusers 2023", "A1111 no, Forge no, ComfyUI no, diffusers yes, sd.cpp yes, kohya no, PEFT no")]
-    [InlineData("sd1_attn_procs_prefixed.safetensors", "attention-processor", "A1111 no, Forge yes, ComfyUI yes, diffusers yes, sd.cpp yes, kohya no, PEFT no")]
-    [InlineData("sd1_attn_procs_bare.bin", "attention-processor", "A1111 no, Forge unknown, ComfyUI yes, diffusers no, sd.cpp unknown, kohya no, PEFT no")]
+    [InlineData("sd1_lycoris.safetensors", "LyCORIS", "A1111 no, Forge yes, ComfyUI yes, diffusers no, sd.cpp unknown, kohya yes, PEFT no")]
+    [InlineData("sd1_diffusers_peft_folded.safetensors", "PEFT", "A1111 no, Forge no, ComfyUI in part, diffusers yes, sd.cpp yes, kohya no, PEFT no")]
+    [InlineData("sd1_diffusers_mixed.safetensors", "PEFT+diffusers 2023", "A1111 no, Forge no, ComfyUI in part, diffusers in part, sd.cpp yes, kohya no, PEFT no")]
+    [InlineData("sd1_diffusers_2023.safetensors", "attention-processor+diffusers 2023", "A1111 no, Forge yes, ComfyUI yes, diffusers yes, sd.cpp yes, kohya no, PEFT no")]
+    [InlineData("sd1_attn_procs_prefixed.safetensors", "attention-processor", "A1111 no, Forge no, ComfyUI in part, diffusers yes, sd.cpp yes, kohya no, PEFT no")]
+    [InlineData("sd1_attn_procs_bare.bin", "attention-processor", "A1111 no, Forge yes, ComfyUI yes, diffusers no, sd.cpp unknown, kohya no, PEFT no")]
     [InlineData("sd1_peft_unet", "PEFT", "A1111 no, Forge unknown, ComfyUI no, diffusers no, sd.cpp unknown, kohya no, PEFT yes")]
     [InlineData("sd1_ancestor_A.safetensors", "2022 package", "A1111 no, Forge no, ComfyUI no, diffusers no, sd.cpp no, kohya no, PEFT no")]
     [InlineData("sd1_ancestor_A.pt", "2022 package", "A1111 no, Forge no, ComfyUI no, diffusers no, sd.cpp no, kohya no, PEFT no")]
@@ -46,6 +46,23 @@ public class InspectAdapterTests
         var report = Inspect(name);
         Assert.Equal(formats, string.Join('+', report.Formats));
         Assert.Equal(tools, string.Join(", ", report.LoadsIn.Select(item => $"{item.Key} {item.Value}")));
+    }
+
+    [Fact]
+    public void Layers_of_a_text_encoder_under_LyCORIS_own_names_are_not_loaded_by_all_who_load_the_UNet_s()
+    {
+        using var folder = new TemporaryFolder();
+        var path = folder.Path("lycoris.safetensors");
+        using var scope = TorchSharp.torch.NewDisposeScope();
+        var tensors = new[] { "lycoris_down_blocks_0_attentions_0_proj_in", "lycoris_text_model_encoder_layers_0_mlp_fc1" }
+            .SelectMany(module => new[] { (Key: module + ".lora_down.weight", Value: TorchSharp.torch.ones(2, 8)), (Key: module + ".lora_up.weight", Value: TorchSharp.torch.ones(8, 2)) })
+            .ToDictionary(item => item.Key, item => item.Value);
+        MadeAdapter.Write(path, tensors, []);
+        Assert.Equal("A1111 no, Forge no, ComfyUI in part, diffusers no, sd.cpp unknown, kohya yes, PEFT no",
+            string.Join(", ", InspectAdapter.Run(path).LoadsIn.Select(item => $"{item.Key} {item.Value}")));
+        var unet = tensors.Where(item => !item.Key.Contains("text_model", StringComparison.Ordinal)).ToDictionary();
+        MadeAdapter.Write(folder.Path("unet.safetensors"), unet, []);
+        Assert.Equal(["yes", "yes"], InspectAdapter.Run(folder.Path("unet.safetensors")).LoadsIn.Where(item => item.Key is "Forge" or "ComfyUI").Select(item => item.Value));
     }
 
     [Theory]
@@ -62,7 +79,7 @@ public class InspectAdapterTests
     [Theory]
     [InlineData("sd1_kohya_fp16.safetensors", "")]
     [InlineData("bad/nan.safetensors", "L_to_k: not finite: 1 infinite in lora_up|L_to_q: not finite: 1 NaN in lora_down")]
-    [InlineData("bad/dora_scale_unexpected.safetensors", "")]
+    [InlineData("bad/dora_scale_unexpected.safetensors", "A1111, Forge and ComfyUI draw something else with a DoRA that has a length for each output: give them a model with it merged in (lora merge)")]
     [InlineData("bad/missing_up.safetensors", "L_to_q: lora_down without lora_up")]
     [InlineData("bad/orphan_alpha.safetensors", "L_to_q: alpha without factors; it is ignored")]
     [InlineData("bad/alpha_zero.safetensors", "L_to_q: alpha 0; read as alpha = rank, as sd-scripts does (others multiply by 0)|ranks or alphas differ by module: diffusers scales some modules of such a file wrongly")]
