@@ -33,9 +33,10 @@ internal static class OutputFile
     }
 
     /// <summary>The full path behind links.</summary>
-    private static string PlaceOf(string path)
+    public static string PlaceOf(string path)
     {
         var full = Path.GetFullPath(path);
+        if (Directory.Exists(full)) return Directory.ResolveLinkTarget(full, returnFinalTarget: true)?.FullName ?? full;
         if (File.Exists(full) && File.ResolveLinkTarget(full, returnFinalTarget: true) is { } file) full = file.FullName;
         var folder = Path.GetDirectoryName(full)!;
         return Directory.Exists(folder) && Directory.ResolveLinkTarget(folder, returnFinalTarget: true) is { } place ? Path.Combine(place.FullName, Path.GetFileName(full)) : full;
