@@ -8,8 +8,7 @@ internal static class EvaluateCommand
 {
     public static Command Create(Screen screen)
     {
-        // one place for defaults: the record
-        var defaults = new EvaluateOptions { Real = "", Output = "" };
+        var defaults = new EvaluateOptions { Real = "", Output = "" };   // one place for defaults: the record
         var real = new Option<string>("--real", "-r") { HelpName = "FOLDER", Required = true, Description = "Real pictures, those that the generated ones should be like; better not those that were trained on." };
         var generated = new Option<string?>("--generated", "-g") { HelpName = "FOLDER", Description = "Generated pictures, with captions beside them for the CLIP score. Or --model and --prompts." };
         var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for evaluation.json, the page, the sheet and drawn pictures; made when absent." };
@@ -33,7 +32,6 @@ internal static class EvaluateCommand
         var subsetSize = new Option<int>("--subset-size") { HelpName = "N", Description = "Pictures of each set in a subset of KID; at most as many as there are.", DefaultValueFactory = _ => defaults.SubsetSize };
         var neighbours = new Option<int>("--neighbours", "-k") { HelpName = "N", Description = "Neighbours of precision, recall, density and coverage.", DefaultValueFactory = _ => defaults.Neighbours };
         var compare = new Option<string?>("--compare", "-c") { HelpName = "FILE", Description = "The evaluation.json of an earlier evaluation, to stand beside this one." };
-
         var command = new Command("evaluate", "Measure generated pictures against real ones: KID, FID, precision, recall, diversity, repeats of training pictures.")
         {
             real, generated, output, model, adapters, embeddings, prompts, count, negative, sampler, steps, guidance, precision, seed, features, resize, clip, training, subsets, subsetSize, neighbours, compare,
