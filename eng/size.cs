@@ -67,7 +67,7 @@ internal sealed partial record SourceFile(string Path, string[] Lines)
             var indent = signature.Groups["indent"].Value;
             var open = Array.FindIndex(Lines, i, line => line.StartsWith(indent + "{", StringComparison.Ordinal) || line.EndsWith(';'));
             if (open < 0 || !Lines[open].StartsWith(indent + "{", StringComparison.Ordinal)) continue;
-            var close = Array.FindIndex(Lines, open, line => line == indent + "}");
+            var close = Array.FindIndex(Lines, open, line => line.StartsWith(indent + "}", StringComparison.Ordinal));   // also }; of an expression and }}) inside a text
             if (close < 0) continue;
             yield return new Function(this, signature.Groups["name"].Value, i + 1, close - i + 1);
         }

@@ -8,12 +8,12 @@ internal static class EvaluateCommand
 {
     public static Command Create(Screen screen)
     {
-        // one place for defaults: the record
-        var defaults = new EvaluateOptions { Real = "", Output = "" };
+        var defaults = new EvaluateOptions { Real = "", Output = "" };   // one place for defaults: the record
         var real = new Option<string>("--real", "-r") { HelpName = "FOLDER", Required = true, Description = "Real pictures, those that the generated ones should be like; better not those that were trained on." };
         var generated = new Option<string?>("--generated", "-g") { HelpName = "FOLDER", Description = "Generated pictures, with captions beside them for the CLIP score. Or --model and --prompts." };
         var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for evaluation.json, the page, the sheet and drawn pictures; made when absent." };
-        var model = new Option<string?>("--model", "-m") { HelpName = "MODEL", Description = "Draws the pictures in place of --generated: icons-64 (embedded), a folder in the diffusers layout, or org/name, a model of the hub." };
+        var model = new Option<string?>("--model", "-m") { HelpName = "MODEL", Description = "Draws the pictures in place of --generated: icons-64 (embedded), a folder in the diffusers layout, a checkpoint of one file (.safetensors, .ckpt), or org/name, a model of the hub." };
+        var files = new ModelFileArguments();
         var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter of --model, FILE or FILE=STRENGTH, or the name of one that comes with the program; may be repeated." };
         var embeddings = new Option<string[]>("--embedding", "-e") { HelpName = "FILE[=TOKEN]", Description = "Embedding file that prompts may name, FILE or FILE=TOKEN; may be repeated." };
         var prompts = new Option<string?>("--prompts", "-p") { HelpName = "FILE", Description = "What --model draws: a text file with a prompt in each line." };
@@ -32,11 +32,11 @@ internal static class EvaluateCommand
         var subsetSize = new Option<int>("--subset-size") { HelpName = "N", Description = "Pictures of each set in a subset of KID; at most as many as there are.", DefaultValueFactory = _ => defaults.SubsetSize };
         var neighbours = new Option<int>("--neighbours", "-k") { HelpName = "N", Description = "Neighbours of precision, recall, density and coverage.", DefaultValueFactory = _ => defaults.Neighbours };
         var compare = new Option<string?>("--compare", "-c") { HelpName = "FILE", Description = "The evaluation.json of an earlier evaluation, to stand beside this one." };
-
         var command = new Command("evaluate", "Measure generated pictures against real ones: KID, FID, precision, recall, diversity, repeats of training pictures.")
         {
             real, generated, output, model, adapters, embeddings, prompts, count, negative, sampler, steps, guidance, precision, seed, features, resize, clip, training, subsets, subsetSize, neighbours, compare,
         };
+        files.AddTo(command);
         var hub = new HubArguments(command);
         command.SetAction(arguments => Run(screen, hub, arguments, new EvaluateOptions
         {
@@ -44,6 +44,7 @@ internal static class EvaluateCommand
             Generated = arguments.GetValue(generated),
             Output = arguments.GetValue(output)!,
             Model = arguments.GetValue(model),
+            ModelFile = files.Of(arguments),
             Adapters = [.. (arguments.GetValue(adapters) ?? []).Select(AdapterUse.Parse)],
             Embeddings = [.. (arguments.GetValue(embeddings) ?? []).Select(EmbeddingUse.Parse)],
             Prompts = arguments.GetValue(prompts),
@@ -68,7 +69,11 @@ internal static class EvaluateCommand
 
     private static int Run(Screen screen, HubArguments hub, ParseResult arguments, EvaluateOptions options)
     {
-        if (options.Validate().Count == 0) options = options with { Model = hub.Fetch(screen, arguments, options.Model).Model };   // no download for nothing
+        if (options.Validate().Count == 0)   // no download for nothing
+        {
+            var (model, files) = hub.Fetch(screen, arguments, options.Model, options.ModelFile);
+            options = options with { Model = model, ModelFile = files };
+        }
         using var interrupt = new Interrupt(screen, "stopping; pictures already drawn stay, and the same command goes on with the others");
         InspectMachine.RequireEngine();
         var lines = new ProgressLine(screen);

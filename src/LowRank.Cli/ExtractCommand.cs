@@ -25,10 +25,11 @@ internal static class ExtractCommand
         var seed = new Option<long>("--seed") { HelpName = "N", Description = "Seed of random projections.", DefaultValueFactory = _ => defaults.Seed };
         var dtype = new Option<SavePrecision?>("--dtype") { HelpName = "fp16|bf16|fp32", Description = "Type of the file's numbers. [default: fp16]" };
         var parts = new Option<string?>("--parts") { HelpName = "PART,...", Description = "Of unet, text_encoder, text_encoder_2. [default: all]" };
+        var config = new Option<string?>("--config") { HelpName = "FOLDER", Description = "Configurations (diffusers layout) of models that are one file. [default: the other model's, else told by shapes]" };
         var json = new Option<bool>("--json") { Description = "One JSON document instead of words." };
         var command = new Command("extract", "Make an adapter of the difference between a model and what was trained from it.")
         {
-            original, tuned, output, rank, energy, threshold, ratio, quantile, convRank, clamp, minDiff, method, seed, dtype, parts, json,
+            original, tuned, output, rank, energy, threshold, ratio, quantile, convRank, clamp, minDiff, method, seed, dtype, parts, config, json,
         };
         command.SetAction(arguments => Run(screen, arguments.GetValue(json), new ExtractOptions
         {
@@ -47,6 +48,7 @@ internal static class ExtractCommand
             Seed = arguments.GetValue(seed),
             Precision = arguments.GetValue(dtype) ?? defaults.Precision,
             Parts = arguments.GetValue(parts)?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) ?? [],
+            Config = arguments.GetValue(config),
         }));
         return command;
     }

@@ -14,7 +14,7 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("generate", "--model", "--adapter", "--prompt", "--negative-prompt", "--sampler", "--steps", "--guidance", "--seed", "--count", "--width", "--height", "--image", "--noise-strength", "--mask", "--output")]
     [InlineData("inspect", "FILE", "--json", "--full", "--plot")]
     [InlineData("diff", "A", "B", "--model", "--json")]
-    [InlineData("verify", "FILE", "--model", "--json", "Exits with 0", "3 for", "4 for")]
+    [InlineData("verify", "FILE", "--model", "--json", "--tokenizer", "--config", "--ema", "Exits with 0", "3 for", "4 for")]
     [InlineData("doctor", "FILE", "--fix", "--drop-nan", "--model", "Exits with 0", "with 1 where trouble is left")]
     [InlineData("convert", "IN", "OUT", "--to", "--dtype", "--model", "--strip-captions")]
     [InlineData("verify-model", "MODEL", "--tokenizer", "--config", "--prediction-type", "--ema", "--variant")]

@@ -49,6 +49,19 @@ public sealed class EvaluateCommandTests : IDisposable
     }
 
     [Fact]
+    public void A_model_of_one_file_draws_with_the_configurations_that_are_named()
+    {
+        Pictures();
+        shell.Write("prompts.txt", "red heart\nblue car\n");
+        var models = Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines");
+        string[] arguments = ["evaluate", "--real", shell.Path("real"), "--model", Path.Combine(models, "single-file", "sd1.safetensors"), "--prompts", shell.Path("prompts.txt"), "--count", "2", "--steps", "1", "--features", shell.Path("clip"), "--subset-size", "4", "-k", "2", "--output", shell.Path("drawn")];
+        Assert.Equal(0, shell.Lora([.. arguments, "--config", Path.Combine(models, "sd1")]));
+        Assert.Equal(4, Directory.GetFiles(shell.Path("drawn", "pictures"), "*.png").Length);
+        Assert.Equal(CommandLine.BadInput, shell.Lora([.. arguments, "--config", Path.Combine(models, "sd1"), "--ema"]));
+        Assert.StartsWith("the folder for drawn pictures holds pictures of ot", shell.Errors, StringComparison.Ordinal);   // those of other weights
+    }
+
+    [Fact]
     public void Fewer_pictures_than_a_subset_takes() => Refuses(
         """
         1 problem in the options
@@ -171,8 +184,8 @@ public sealed class EvaluateCommandTests : IDisposable
         """
         1 problem in the options
 
-        adapter, prompts, count, guidance  nothing without model: pictures of a folder are not drawn
-        """, CommandLine.WrongUsage, [.. Evaluate("o"), "--adapter", "a.safetensors", "--prompts", "p.txt", "--count", "2", "--guidance", "3"]);
+        tokenizer, config, prediction-type, ema or variant, adapter, prompts, count, guidance  nothing without model: pictures of a folder are not drawn
+        """, CommandLine.WrongUsage, [.. Evaluate("o"), "--adapter", "a.safetensors", "--prompts", "p.txt", "--count", "2", "--guidance", "3", "--ema"]);
 
     [Fact]
     public void The_same_folder_twice_and_an_output_inside_it() => Refuses(

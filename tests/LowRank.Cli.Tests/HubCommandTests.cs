@@ -64,6 +64,24 @@ public sealed class HubCommandTests : IDisposable
         Assert.Contains("verdict   whole", shell.Output, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void The_tokenizer_that_a_file_lacks_comes_from_the_cache_that_verify_was_given()
+    {
+        var models = Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines");
+        server.Add("openai/clip-vit-large-patch14", Path.Combine(models, "sd1", "tokenizer"));
+        foreach (var file in Directory.GetFiles(Path.Combine(models, "sd1"), "*.json", SearchOption.AllDirectories).Select(file => Path.GetRelativePath(Path.Combine(models, "sd1"), file)).Where(file => !file.StartsWith("tokenizer", StringComparison.Ordinal)))
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(shell.Path("config", file))!);
+            shell.Write(Path.Combine("config", file), File.ReadAllText(Path.Combine(models, "sd1", file)));
+        }
+        File.Copy(Path.Combine(models, "single-file", "sd1.safetensors"), shell.Path("model.safetensors"));
+        string[] verify = ["verify", "icons-tango", "--model", shell.Path("model.safetensors"), .. Hub];
+        Assert.Equal(CommandLine.Mismatched, shell.Lora([.. verify, "--config", shell.Path("config")]));   // the adapter is another model's; the model opens
+        Assert.Contains("(Stable Diffusion 1)", shell.Output, StringComparison.Ordinal);
+        Assert.Equal(CommandLine.BadInput, shell.Lora(verify));
+        Assert.Contains("give a folder with its configuration", shell.Errors, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("generate", "--model", "studio/tiny", "--prompt", "x", "--output", "out")]
     [InlineData("verify-model", "studio/tiny")]

@@ -81,7 +81,8 @@ internal sealed class WeightChanges(ModuleNames names)
             using var inner = NewDisposeScope();
             var layer = change.Module.LayerOn(change.Layer);
             var delta = change.OfBias ? layer.BiasDelta(change.Strength)! : layer.DeltaOn(weight.contiguous(), change.Strength);
-            sum = (sum is null ? delta : sum.AddInPlace(delta)).MoveToOuterDisposeScope();
+            if (sum is null) sum = delta.MoveToOuterDisposeScope();
+            else sum.AddInPlace(delta);   // moving it again would take it out of the caller's scopes too, one by one
         }
         weight.AddInPlace(sum!);
         return sum!.norm().item<float>();

@@ -11,7 +11,7 @@ namespace LowRank.Families;
 /// <param name="Words">What was found, and where.</param>
 internal sealed record PredictionEvidence(PredictionType Type, bool EndsInNoise, bool IsAssumed, string Words)
 {
-    /// <summary>Looks for marks, in this order: the user's word, the tensor <c>v_pred</c>, <c>modelspec.prediction_type</c> in the metadata, a <c>.yaml</c> beside the file.</summary>
+    /// <summary>Looks for marks, in this order: the user's word, the tensor <c>v_pred</c>, <c>modelspec.prediction_type</c> or <c>modelspec.predict_key</c> in the metadata, a <c>.yaml</c> beside the file.</summary>
     /// <param name="file">Open.</param>
     /// <param name="said">The user's word; null for none.</param>
     /// <param name="usuallyV">Whether models of the file's family usually predict v: those of Stable Diffusion 2 do, but for its 512 px base and inpainting models.</param>
@@ -23,9 +23,10 @@ internal sealed record PredictionEvidence(PredictionType Type, bool EndsInNoise,
             return Told(type == FilePrediction.VPrediction ? PredictionType.VPrediction : PredictionType.Epsilon, "as was asked for");
         }
         if (file.Tensors.ContainsKey("v_pred")) return Told(PredictionType.VPrediction, "the file is marked so (tensor v_pred)");
-        if (file.Metadata.TryGetValue("modelspec.prediction_type", out var word) && word.ToLowerInvariant() is "v" or "v_prediction" or "v-prediction" or "epsilon")
+        foreach (var key in (string[])["modelspec.prediction_type", "modelspec.predict_key"])   // kohya's, and ComfyUI's
         {
-            return Told(word.StartsWith('v') || word.StartsWith('V') ? PredictionType.VPrediction : PredictionType.Epsilon, $"the metadata say so (modelspec.prediction_type = {word})");
+            if (!file.Metadata.TryGetValue(key, out var word) || word.ToLowerInvariant() is not ("v" or "v_prediction" or "v-prediction" or "epsilon")) continue;
+            return Told(word.StartsWith('v') || word.StartsWith('V') ? PredictionType.VPrediction : PredictionType.Epsilon, $"the metadata say so ({key} = {word})");
         }
         var beside = Path.ChangeExtension(file.Path, ".yaml");   // as web UIs look for the training's own configuration
         if (File.Exists(beside)) return Told(SaysV(beside) ? PredictionType.VPrediction : PredictionType.Epsilon, $"{Path.GetFileName(beside)} beside the file says so");

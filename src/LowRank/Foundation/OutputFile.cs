@@ -32,12 +32,17 @@ internal static class OutputFile
         static bool Below(string path, string folder) => path.StartsWith(folder.TrimEnd(Path.DirectorySeparatorChar) + Path.DirectorySeparatorChar, StringComparison.Ordinal);
     }
 
-    /// <summary>The full path behind links.</summary>
-    private static string PlaceOf(string path)
+    /// <summary>The full path behind links, those of the folders above it too.</summary>
+    public static string PlaceOf(string path)
     {
         var full = Path.GetFullPath(path);
-        if (File.Exists(full) && File.ResolveLinkTarget(full, returnFinalTarget: true) is { } file) full = file.FullName;
-        var folder = Path.GetDirectoryName(full)!;
-        return Directory.Exists(folder) && Directory.ResolveLinkTarget(folder, returnFinalTarget: true) is { } place ? Path.Combine(place.FullName, Path.GetFileName(full)) : full;
+        var place = Path.GetPathRoot(full)!;
+        foreach (var name in full[place.Length..].Split(Path.DirectorySeparatorChar, StringSplitOptions.RemoveEmptyEntries))
+        {
+            place = Path.Combine(place, name);
+            var target = File.Exists(place) ? File.ResolveLinkTarget(place, returnFinalTarget: true) : Directory.Exists(place) ? Directory.ResolveLinkTarget(place, returnFinalTarget: true) : null;
+            if (target is not null) place = PlaceOf(target.FullName);
+        }
+        return place;
     }
 }

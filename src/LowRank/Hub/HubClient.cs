@@ -4,6 +4,7 @@ using System.Net.Http.Headers;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using LowRank.Foundation;
 
 namespace LowRank.Hub;
@@ -28,7 +29,7 @@ internal sealed record RemoteFile(string Path, string Hash, long Size);
 /// address behind <c>?</c> gets into a message: storage hosts sign there.
 /// Source of addresses and headers: huggingface_hub, src/huggingface_hub/file_download.py and hf_api.py.
 /// </summary>
-internal sealed class HubClient : IDisposable
+internal sealed partial class HubClient : IDisposable
 {
     private const int MostHops = 5;
     private const int MostApiBytes = 64 << 20;
@@ -181,8 +182,14 @@ internal sealed class HubClient : IDisposable
     {
         { Delta: { } wait } => wait,
         { Date: { } date } when date > DateTimeOffset.UtcNow => date - DateTimeOffset.UtcNow,
+        // the hub says it so: "api";r=0;t=55 (draft-ietf-httpapi-ratelimit-headers)
+        _ when response.StatusCode == HttpStatusCode.TooManyRequests && response.Headers.TryGetValues("RateLimit", out var limits)
+            && SecondsLeft().Match(string.Join(',', limits)) is { Success: true } left => TimeSpan.FromSeconds(int.Parse(left.Groups["t"].ValueSpan, CultureInfo.InvariantCulture)),
         _ => null,
     };
+
+    [GeneratedRegex(@";\s*t\s*=\s*(?<t>\d{1,6})\b", RegexOptions.ECMAScript)]
+    private static partial Regex SecondsLeft();
 
     private async Task<byte[]> ReadAllAsync(HubAnswer answer, HubSilence silence)
     {

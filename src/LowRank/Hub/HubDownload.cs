@@ -38,8 +38,9 @@ internal sealed class HubDownload
         foreach (var path in lacking) files.Add(await client.LookAsync(name, commit, path, stop).ConfigureAwait(false));
         try
         {
-            all = files.Sum(file => file.Size);
-            done = files.Sum(Present);
+            // two tokenizers of one model often have the same files
+            all = files.DistinctBy(file => file.Hash).Sum(file => file.Size);
+            done = files.DistinctBy(file => file.Hash).Sum(Present);
             RequireRoom(all - done);
             if (announce && all > done) Tell(string.Create(CultureInfo.InvariantCulture, $"downloading {name.At(commit).Short} to {cache.Root}: {files.Count} file{(files.Count == 1 ? "" : "s")}, {HubProgress.Size(all)}{(done > 0 ? $", of which {HubProgress.Size(done)} are there" : "")}"));
             foreach (var file in files) await BringAsync(commit, file, stop).ConfigureAwait(false);
@@ -76,8 +77,19 @@ internal sealed class HubDownload
         if (!File.Exists(blob))
         {
             Directory.CreateDirectory(Path.GetDirectoryName(blob)!);
+            var kept = Present(file);
             await ReceiveAsync(commit, file, stop).ConfigureAwait(false);
-            Check(file);
+            var found = HashOf(file);
+            if (found != file.Hash && kept > 0)
+            {
+                // other programs write such files too, and not always from the front
+                Tell($"what was kept of {file.Path} is no beginning of it; it is downloaded anew");
+                File.Delete(Incomplete(file));
+                done -= file.Size;
+                await ReceiveAsync(commit, file, stop).ConfigureAwait(false);
+                found = HashOf(file);
+            }
+            Require(file, found);
             File.Move(Incomplete(file), blob);
         }
         Show(PlaceOf(commit, file.Path), blob);
@@ -105,6 +117,7 @@ internal sealed class HubDownload
     private async Task ReceiveAsync(string commit, RemoteFile file, CancellationToken stop)
     {
         var others = done - Present(file);
+        var furthest = 0L;
         using var target = new FileStream(Incomplete(file), FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, 0);
         if (target.Length > file.Size) target.SetLength(0);
         await client.TryAsync(file.Path, async silence =>
@@ -120,7 +133,7 @@ internal sealed class HubDownload
                 throw;
             }
             return target.Length == file.Size ? true : throw new HubBrokenException("the connection broke");
-        }, () => Received, stop).ConfigureAwait(false);
+        }, () => furthest = Math.Max(furthest, target.Length), stop).ConfigureAwait(false);
         target.Flush(flushToDisk: true);
         done = others + file.Size;
         progress?.Report(new HubProgress(null, file.Path, done, all));
@@ -168,19 +181,20 @@ internal sealed class HubDownload
     }
 
     /// <summary>Of what lies on the disk. 64 digits are SHA-256 of the file, 40 are git's name of it: SHA-1 of "blob", its length, a zero byte and the file.</summary>
-    private void Check(RemoteFile file)
+    private string HashOf(RemoteFile file)
     {
-        var path = Incomplete(file);
         using var hash = IncrementalHash.CreateHash(file.Hash.Length == 64 ? HashAlgorithmName.SHA256 : HashAlgorithmName.SHA1);
-        using (var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 0))
-        {
-            if (file.Hash.Length == 40) hash.AppendData(System.Text.Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"blob {stream.Length}\0")));
-            var buffer = new byte[1 << 20];
-            for (int count; (count = stream.Read(buffer)) > 0;) hash.AppendData(buffer, 0, count);
-        }
-        var found = Convert.ToHexStringLower(hash.GetHashAndReset());
+        using var stream = new FileStream(Incomplete(file), FileMode.Open, FileAccess.Read, FileShare.Read, 0);
+        if (file.Hash.Length == 40) hash.AppendData(System.Text.Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"blob {stream.Length}\0")));
+        var buffer = new byte[1 << 20];
+        for (int count; (count = stream.Read(buffer)) > 0;) hash.AppendData(buffer, 0, count);
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    private void Require(RemoteFile file, string found)
+    {
         if (found == file.Hash) return;
-        File.Delete(path);
+        File.Delete(Incomplete(file));
         throw client.Errors.WrongContents(file.Path, file.Hash, found);
     }
 

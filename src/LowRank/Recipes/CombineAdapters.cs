@@ -50,7 +50,7 @@ public static class CombineAdapters
         progress?.Report(new(made.Count, layers.Count, ""));
         var what = $"{options.Method.ToString().ToLowerInvariant()}{(options.Factors ? " of the factors" : "")} of {inputs}";
         AdapterWriter.Write(options.Output, [.. made.Select(item => item.Layer)], model.Names, new AdapterSaveOptions { Type = type, Base = model.Title, BaseVersion = inputs.BaseVersion, Options = "combine: " + what, Embeddings = tokens.All });
-        return WrittenAdapter.Of(options.Output, what, model.Title, made, tokens.All.Select(token => token.Token), [.. inputs.Notes, .. tokens.Notes]);
+        return WrittenAdapter.Of(options.Output, what, model.Title, made, tokens.All.Select(token => token.Token), [.. inputs.Notes, .. tokens.Notes, .. made.Count > 0 && made.TrueForAll(item => item.Norm == 0) ? ["changes nothing: all that was left is 0"] : Array.Empty<string>()]);
     }
 
     /// <summary>Without what weighs nothing: in a sum it would only widen the factors. (Where signs are elected it has its say.)</summary>

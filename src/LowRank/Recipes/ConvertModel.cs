@@ -117,15 +117,16 @@ public static class ConvertModel
 
     private static string? ProblemOf(ModelFiles from, ModelForm form, string output)
     {
-        if (output == from.Path) return $"{output}; is the model itself, which is never changed";
+        var (place, own) = (OutputFile.PlaceOf(output), OutputFile.PlaceOf(from.Path));
+        if (place == own) return $"{output}; is the model itself, which is never changed";
         if (form == ModelForm.Diffusers)
         {
             if (File.Exists(output)) return $"{output}; is a file, and a folder is written: name a folder, or take --to single";
-            if (from is DiffusersFolder && output.StartsWith(from.Path + Path.DirectorySeparatorChar, StringComparison.Ordinal)) return $"{output}; lies in the model's folder, which is never changed";
+            if (from is DiffusersFolder && place.StartsWith(own + Path.DirectorySeparatorChar, StringComparison.Ordinal)) return $"{output}; lies in the model's folder, which is never changed";
             return Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any() ? $"{output}; the folder holds something already: name another" : null;
         }
         if (Directory.Exists(output)) return $"{output}; is a folder, and a file is written: name a .safetensors file, or take --to diffusers";
-        if (from is DiffusersFolder && output.StartsWith(from.Path + Path.DirectorySeparatorChar, StringComparison.Ordinal)) return $"{output}; lies in the model's folder, which is never changed";
+        if (from is DiffusersFolder && place.StartsWith(own + Path.DirectorySeparatorChar, StringComparison.Ordinal)) return $"{output}; lies in the model's folder, which is never changed";
         return output.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase) ? null : $"{output}; a checkpoint is written as .safetensors, which can hold no code: name it so";
     }
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using LowRank.Evaluation;
+using LowRank.Families;
 using LowRank.Training;
 
 namespace LowRank.Recipes;
@@ -13,8 +14,11 @@ public sealed record EvaluateOptions
     /// <summary>Folder of generated pictures, with captions beside them for the CLIP score; null where <see cref="Model"/> draws them.</summary>
     public string? Generated { get; init; }
 
-    /// <summary>The model that draws the pictures: <c>icons-64</c> or a folder in the diffusers layout; null where <see cref="Generated"/> has them.</summary>
+    /// <summary>The model that draws the pictures: <c>icons-64</c>, a folder in the diffusers layout, or a checkpoint of one file; null where <see cref="Generated"/> has them.</summary>
     public string? Model { get; init; }
+
+    /// <summary>How the files of <see cref="Model"/> are read, where they do not say it themselves; null: as usual.</summary>
+    public ModelFileOptions? ModelFile { get; init; }
 
     /// <summary>Adapters of <see cref="Model"/>, each with a strength.</summary>
     public IReadOnlyList<AdapterUse> Adapters { get; init; } = [];
@@ -113,6 +117,7 @@ public sealed record EvaluateOptions
     internal GenerateOptions Drawing(string prompt, string output) => new()
     {
         Model = Model!,
+        ModelFile = ModelFile,
         Adapters = Adapters,
         Embeddings = Embeddings,
         Prompt = prompt,
@@ -132,7 +137,7 @@ public sealed record EvaluateOptions
         var usual = new EvaluateOptions { Real = "", Output = "" };
         var set = new (string Name, bool IsSet)[]
         {
-            ("adapter", Adapters.Count > 0), ("embedding", Embeddings.Count > 0), ("prompts", Prompts is not null), ("count", Count != usual.Count), ("negative-prompt", NegativePrompt is not null),
+            ("tokenizer, config, prediction-type, ema or variant", ModelFile is not null), ("adapter", Adapters.Count > 0), ("embedding", Embeddings.Count > 0), ("prompts", Prompts is not null), ("count", Count != usual.Count), ("negative-prompt", NegativePrompt is not null),
             ("sampler", Sampler != usual.Sampler), ("steps", Steps != usual.Steps), ("guidance", Guidance != usual.Guidance), ("precision", Precision != usual.Precision),
         };
         return [.. set.Where(option => option.IsSet).Select(option => option.Name)];

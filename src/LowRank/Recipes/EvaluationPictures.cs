@@ -45,7 +45,7 @@ internal static partial class EvaluationPictures
     {
         var folder = Path.GetFullPath(Path.Combine(options.Output, "pictures"));
         using var quiet = no_grad();
-        using var family = FamilyDetector.Open(options.Model!, options.Precision == Training.Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32);
+        using var family = FamilyDetector.Open(options.Model!, options.Precision == Training.Precision.Bf16 ? ScalarType.BFloat16 : ScalarType.Float32, files: options.ModelFile);
         foreach (var warning in family.Warnings) warn(warning);
         var note = NoteOf(options, prompts, family.ComponentNames);
         if (!DrawnFolder.IsClaimed(folder, note, "the folder for drawn pictures", "another output folder", ("to measure pictures that are there, name their folder with generated in place of model", "as they are, they can be measured: name their folder with generated in place of model"))) DrawnFolder.Claim(folder, note);
@@ -88,7 +88,7 @@ internal static partial class EvaluationPictures
     private static DrawnNote NoteOf(EvaluateOptions options, IReadOnlyList<string> prompts, IEnumerable<string> components) => new()
     {
         Model = Path.GetFileName(Path.TrimEndingDirectorySeparator(options.Model!)),
-        Weights = ModelIdentity.HashOf(options.Model!, null, ["scheduler", "tokenizer", "tokenizer_2", "vae", .. components]),
+        Weights = ModelIdentity.HashOf(options.Model!, options.ModelFile, ["scheduler", "tokenizer", "tokenizer_2", "vae", .. components]),
         Adapters = [.. options.Adapters.Select(use => string.Create(CultureInfo.InvariantCulture, $"{HashOf(use.File)} {use.InWords()}"))],
         Embeddings = [.. options.Embeddings.Select(use => $"{HashOf(use.File)} {use.Token}")],
         Prompts = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', prompts)))),

@@ -17,9 +17,9 @@ public static class ExtractAdapter
     public static WrittenAdapter Run(ExtractOptions options, IProgress<LayerProgress>? progress = null, CancellationToken cancellation = default)
     {
         RunOptions.ThrowIfAny(options.Validate(), "the options");
-        using var family = FamilyDetector.Open(options.Base);
-        using var outline = ModelOutline.Of(options.Base);
-        using var models = new ModelPair(options.Base, options.Tuned, options.Parts);
+        using var models = new ModelPair(options.Base, options.Tuned, options.Parts, options.Config);
+        using var family = FamilyDetector.Open(options.Base, files: models.FileOptions);
+        using var outline = ModelOutline.Of(options.Base, models.FileOptions);
         OutputFile.RequireOther(options.Output, models.Files);
         using var streams = new RandomStreams(options.Seed);
         using var scope = NewDisposeScope();

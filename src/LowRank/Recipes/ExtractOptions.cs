@@ -18,7 +18,7 @@ public enum SvdMethod
 /// <summary>Which models an adapter is extracted from, at what rank, and where to. One of rank, energy, threshold, ratio and quantile says how many singular values are kept.</summary>
 public sealed record ExtractOptions
 {
-    /// <summary>The model that the adapter will be used on: icons-64 or a folder in the diffusers layout.</summary>
+    /// <summary>The model that the adapter will be used on: a folder in the layout of diffusers, a checkpoint of one file in the original layout, or icons-64.</summary>
     public required string Base { get; init; }
 
     /// <summary>The model that shall come of it: the same networks with other weights.</summary>
@@ -63,6 +63,9 @@ public sealed record ExtractOptions
     /// <summary>Networks to compare: unet, text_encoder, text_encoder_2. Empty: all that the base has.</summary>
     public IReadOnlyList<string> Parts { get; init; } = [];
 
+    /// <summary>Folder with configurations in the layout of diffusers for a checkpoint of one file. Unset: those of the other model where that is a folder, else told by the shapes of its tensors.</summary>
+    public string? Config { get; init; }
+
     /// <summary>All problems of these options, each as <c>option: what is wrong</c>; empty when there is none.</summary>
     public IReadOnlyList<string> Validate()
     {
@@ -71,8 +74,8 @@ public sealed record ExtractOptions
         {
             if (!good) problems.Add(problem.ToString(CultureInfo.InvariantCulture));
         }
-        Check(!string.IsNullOrWhiteSpace(Base), $"base: empty; must be icons-64 or a model folder");
-        Check(!string.IsNullOrWhiteSpace(Tuned), $"tuned: empty; must be icons-64 or a model folder");
+        Check(!string.IsNullOrWhiteSpace(Base), $"base: empty; must name a folder, a file or icons-64");
+        Check(!string.IsNullOrWhiteSpace(Tuned), $"tuned: empty; must name a folder, a file or icons-64");
         Check(Output.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase), $"output: \"{Output}\"; must be a file that ends in .safetensors");
         var rules = new object?[] { Rank, Energy, Threshold, Ratio, Quantile }.Count(rule => rule is not null);
         Check(rules == 1, $"rank: {(rules == 0 ? "nothing says how much to keep" : "several rules say how much to keep")}; give one of rank, energy, threshold, ratio and quantile");

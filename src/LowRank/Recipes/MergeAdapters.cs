@@ -34,6 +34,7 @@ public static class MergeAdapters
             warnings.AddRange(notes.Select(note => $"{Path.GetFileName(file.Path)}: {note}"));
             if (modules == 0) warnings.Add($"{Path.GetFileName(file.Path)}: changes nothing, its strength is 0 everywhere");
         }
+        if (model is SingleFile { HasAverages: true }) warnings.Add($"{Path.GetFileName(model.Path)}: its averaged weights (model_ema.…) stay as they are: read with --ema, the merged file is without the adapters");
         var what = string.Join(" + ", options.Adapters.Zip(adapters.All, (use, file) => $"{Path.GetFileName(file.Path)} × {use.InWords()}").Prepend(Path.GetFileName(model.Path)));
         var weights = new MergedWeights(changes, options.Precision is { } precision ? AdapterFacts.TypeOf(precision) : null, progress, cancellation);
         MergeOutput.Write(options.Output, model, weights, what);

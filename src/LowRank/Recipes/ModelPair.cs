@@ -15,13 +15,17 @@ internal sealed class ModelPair : IDisposable
     /// <param name="first">As for <see cref="FamilyDetector.Open"/>.</param>
     /// <param name="second">The same.</param>
     /// <param name="parts">Networks to compare; empty: all of the first that adapters can change.</param>
+    /// <param name="config">Folder with the configurations of checkpoints of one file; null: see <see cref="FileOptions"/>.</param>
     /// <exception cref="CheckpointException">There is no such model, or one lacks a part.</exception>
-    public ModelPair(string first, string second, IReadOnlyList<string> parts)
+    /// <exception cref="OptionsException">Configurations for models that are folders.</exception>
+    public ModelPair(string first, string second, IReadOnlyList<string> parts, string? config)
     {
-        this.first = ModelWeights.Open(first, Like(first, second));
+        if (config is not null && !IsFile(first) && !IsFile(second)) throw new OptionsException($"config is for checkpoints of one file, and both models are folders; {first} and {second}; leave it out");
+        FileOptions = Like(first, second, config);
+        this.first = ModelWeights.Open(first, FileOptions);
         try
         {
-            this.second = ModelWeights.Open(second, Like(second, first));
+            this.second = ModelWeights.Open(second, Like(second, first, config));
             Parts = parts.Count > 0 ? parts : [.. this.first.Components];
             foreach (var model in new[] { this.first, this.second }) model.RequireParts(Parts);
         }
@@ -31,6 +35,9 @@ internal sealed class ModelPair : IDisposable
             throw;
         }
     }
+
+    /// <summary>How the first model is read: a checkpoint of one file has the configurations that are named, else those of the other model where that is a folder, as they are to be of one kind; null for a folder.</summary>
+    public ModelFileOptions? FileOptions { get; }
 
     /// <summary>The networks that are compared.</summary>
     public IReadOnlyList<string> Parts { get; }
@@ -82,8 +89,10 @@ internal sealed class ModelPair : IDisposable
         return new CheckpointException($"{component}.{key} has numbers that are not finite; in {bad.Model}; take another save of the model");
     }
 
-    /// <summary>A checkpoint of one file has the configurations of the other model, where that is a folder: they are to be of one kind.</summary>
-    private static ModelFileOptions? Like(string model, string other) => File.Exists(model) && Directory.Exists(other) ? new ModelFileOptions { Config = other } : null;
+    private static ModelFileOptions? Like(string model, string other, string? config) =>
+        IsFile(model) && (config ?? (IsFile(other) ? null : FamilyDetector.Find(other))) is { } folder ? new ModelFileOptions { Config = folder } : null;
+
+    private static bool IsFile(string model) => File.Exists(FamilyDetector.Find(model));
 
     /// <inheritdoc/>
     public void Dispose()

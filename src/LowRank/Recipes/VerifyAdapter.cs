@@ -22,16 +22,17 @@ public static class VerifyAdapter
     /// </summary>
     /// <param name="path">An adapter file of any convention, a folder that PEFT or diffusers wrote, or the name of an adapter that comes with the program.</param>
     /// <param name="model">A model as for <see cref="FamilyDetector.Open"/>.</param>
+    /// <param name="files">How the model's files are read, where they do not say it themselves; null: as usual.</param>
     /// <returns>What was found; what is wrong with the adapter is in it.</returns>
     /// <exception cref="CheckpointException">There is no such file or model, or the model itself cannot be read.</exception>
-    public static AdapterVerification Run(string path, string model)
+    public static AdapterVerification Run(string path, string model, ModelFileOptions? files = null)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         ArgumentException.ThrowIfNullOrWhiteSpace(model);
-        using var family = FamilyDetector.Open(model);
+        using var family = FamilyDetector.Open(model, files: files);
         var report = new AdapterVerification { File = path, Model = $"{model} ({family.Name})" };
         using var file = Open(path, report);
-        if (file is not null && Fits(file, model, family, report)) Prove(file, family, report);
+        if (file is not null && Fits(file, model, files, family, report)) Prove(file, family, report);
         return report;
     }
 
@@ -52,9 +53,9 @@ public static class VerifyAdapter
     }
 
     /// <summary>Whether every key has its layer; needs no weights.</summary>
-    private static bool Fits(AdapterFile file, string model, IDiffusionFamily family, AdapterVerification report)
+    private static bool Fits(AdapterFile file, string model, ModelFileOptions? files, IDiffusionFamily family, AdapterVerification report)
     {
-        using var outline = ModelOutline.Of(model);
+        using var outline = ModelOutline.Of(model, files);
         var fit = new AdapterFit(file, new ModuleNames(outline.Components));
         try
         {

@@ -100,10 +100,12 @@ public sealed class SingleFileTests : IDisposable
     [InlineData("v_pred", "ztsnr", null, "v", "predicts v: the file is marked so (tensor v_pred); its last timestep is pure noise (tensor ztsnr)")]
     [InlineData(null, null, "v", "v", "predicts v: the metadata say so (modelspec.prediction_type = v)")]
     [InlineData(null, null, "epsilon", "noise", "predicts noise (epsilon): the metadata say so (modelspec.prediction_type = epsilon)")]
+    [InlineData(null, null, "v", "v", "predicts v: the metadata say so (modelspec.predict_key = v)")]
     public void Marks_in_the_file_tell_what_it_predicts(string? tensor, string? second, string? metadata, string predicts, string words)
     {
         IEnumerable<(string, IReadOnlyList<long>)> marks = new[] { tensor, second }.OfType<string>().Select(name => (name, (IReadOnlyList<long>)[0]));
-        SparseCheckpoint.Write(File1, Published("sd15").Concat(marks), metadata is null ? null : new Dictionary<string, string> { ["modelspec.prediction_type"] = metadata });
+        var key = words.Contains("predict_key", StringComparison.Ordinal) ? "modelspec.predict_key" : "modelspec.prediction_type";
+        SparseCheckpoint.Write(File1, Published("sd15").Concat(marks), metadata is null ? null : new Dictionary<string, string> { [key] = metadata });
 
         var files = ModelFiles.At(File1);
 
@@ -177,6 +179,8 @@ public sealed class SingleFileTests : IDisposable
     [InlineData("lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight", "this is an adapter (LoRA or its like), no model: it holds \"lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight\"", "give it with --adapter, and the model that it was made for with --model")]
     [InlineData("base_model.model.down_blocks.0.attentions.0.proj_in.lora_A.weight", "this is an adapter (LoRA or its like), no model: it holds \"base_model.model.down_blocks.0.attentions.0.proj_in.lora_A.weight\"", "give it with --adapter, and the model that it was made for with --model")]
     [InlineData("unet:0:up unet:0:down", "this is an adapter (LoRA or its like), no model: it holds \"unet:0:down\"", "give it with --adapter, and the model that it was made for with --model")]
+    [InlineData("model.diffusion_model.x edm_mean edm_std", "this is a model that was trained on another scale of noise (EDM), which is not supported: it holds \"edm_mean\"", Supported)]
+    [InlineData("model.diffusion_model.x edm_vpred.sigma_max v_pred", "this is a model that was trained on another scale of noise (EDM), which is not supported: it holds \"edm_vpred.sigma_max\"", Supported)]
     [InlineData("emb_params", "this is an embedding (textual inversion), no model", "give it with --embedding, and the model that it was made for with --model")]
     [InlineData("conv_in.weight down_blocks.0.resnets.0.conv1.weight", "this is one part of a model, its denoiser (UNet), not a whole one", "give the folder that holds model_index.json, with this file in the folder of its part, or a checkpoint of one file with all parts")]
     [InlineData("encoder.conv_in.weight decoder.conv_in.weight", "this is one part of a model, its autoencoder (VAE), not a whole one", "give the folder that holds model_index.json, with this file in the folder of its part, or a checkpoint of one file with all parts")]

@@ -45,6 +45,24 @@ public sealed class BrokenDownloadTests : IDisposable
     }
 
     [Fact]
+    public void A_server_that_ignores_ranges_and_always_breaks_is_given_up()
+    {
+        at.Server.On = request => IsWeights(request) ? new HubAction { IgnoreRange = true, BreakAfter = Half } : null;
+        Assert.StartsWith("the model studio/tiny cannot be downloaded: the connection broke\n  server    SERVER, asked for unet/diffusion_pytorch_model.safetensors, 5 times\n", at.Refusal(), StringComparison.Ordinal);
+        Assert.Equal([0, Half, Half, Half, Half], Asked());
+    }
+
+    [Fact]
+    public void A_beginning_that_is_none_of_this_file_is_downloaded_anew()
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(at.Incomplete)!);
+        File.WriteAllBytes(at.Incomplete, new byte[1000]);
+        at.RequireWhole(at.Fetch().Place);
+        Assert.Equal([1000, 0], Asked());
+        Assert.Equal("what was kept of unet/diffusion_pytorch_model.safetensors is no beginning of it; it is downloaded anew", at.Notes[^1]);
+    }
+
+    [Fact]
     public void A_server_that_sends_another_range_than_was_asked_for_is_asked_for_the_whole_file()
     {
         at.Server.On = request => !IsWeights(request) ? null : request.From == 0 ? new HubAction { BreakAfter = Asked().Count == 1 ? Half : null } : new HubAction { Headers = { ["Content-Range"] = "bytes 7-403575/403576" } };

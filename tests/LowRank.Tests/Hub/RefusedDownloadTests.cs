@@ -176,6 +176,15 @@ public sealed class RefusedDownloadTests : IDisposable
     }
 
     [Fact]
+    public void The_hubs_own_way_to_say_how_long_to_wait_is_understood()
+    {
+        var times = 0;
+        at.Server.On = _ => times++ == 0 ? new HubAction { Status = 429, Headers = { ["RateLimit"] = "\"api\";r=0;t=55" } } : null;
+        at.RequireWhole(at.Fetch().Place);
+        Assert.Equal([55], at.Waits);
+    }
+
+    [Fact]
     public void A_server_that_says_how_long_to_wait_is_waited_for_unless_it_is_too_long()
     {
         var times = 0;

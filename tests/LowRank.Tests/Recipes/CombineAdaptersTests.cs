@@ -245,6 +245,16 @@ public sealed class CombineAdaptersTests : IDisposable
     }
 
     [Fact]
+    public void A_result_that_changes_nothing_is_told_of()
+    {
+        using var scope = NewDisposeScope();
+        var (a, b) = (samples.Kohya("a", 3, 3, Query), samples.Kohya("b", 2, 2, Query));
+        string[] told = ["changes nothing: all that was left is 0"];
+        Assert.Equal(told, Combine(new() { Inputs = [new(a), new(b)], Output = Output, Method = CombineMethod.Ties, Density = 1e-9, Rank = 2 }).Notes);
+        Assert.Empty(Combine(new() { Inputs = [new(a), new(b)], Output = Output, Method = CombineMethod.Ties, Density = 0.5, Rank = 2 }).Notes);
+    }
+
+    [Fact]
     public void Ranks_that_differ_are_refused_where_factors_are_merged()
     {
         var a = samples.Kohya("a.safetensors", 1, 1, Query);

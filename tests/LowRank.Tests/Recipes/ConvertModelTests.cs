@@ -210,6 +210,11 @@ public sealed class ConvertModelTests : IDisposable
         var inside = Path.Combine(model, "out.safetensors");
         Assert.Equal($"output: {Single}; is the model itself, which is never changed", Refusal(Single, Single));
         Assert.Equal($"output: {inside}; lies in the model's folder, which is never changed", Refusal(model, inside));
+        var (linked, behind) = (folder.Path("linked.safetensors"), folder.Path("behind"));
+        File.CreateSymbolicLink(linked, Single);
+        Directory.CreateSymbolicLink(behind, model);
+        Assert.Equal($"output: {Single}; is the model itself, which is never changed", Refusal(linked, Single, ModelForm.SingleFile));
+        Assert.Equal($"output: {inside}; lies in the model's folder, which is never changed", Refusal(behind, inside));
         Assert.Equal($"output: {model}; the folder holds something already: name another", Refusal(Single, model));
         Assert.Equal($"output: {Single}; is a file, and a folder is written: name a folder, or take --to single", Refusal(model, Single, ModelForm.Diffusers));
         Assert.Equal($"output: {model}; is a folder, and a file is written: name a .safetensors file, or take --to diffusers", Refusal(Single, model, ModelForm.SingleFile));

@@ -134,6 +134,26 @@ public sealed class ExtractAdapterTests : IDisposable
     }
 
     [Fact]
+    public void A_base_of_one_file_has_the_configurations_of_the_other_model_or_those_that_are_named()
+    {
+        using var scope = NewDisposeScope();
+        var single = Path.Combine(Repository.Root, "tests", "fixtures", "models", "pipelines", "single-file", "sd1.safetensors");
+        var changes = Change(rank: 2, (Unet, Query));
+        var changed = folder.Path("changed.safetensors");
+        ConvertModel.Run(new() { Input = tuned.Path, Output = changed });
+        foreach (var (other, config) in new[] { (tuned.Path, (string?)null), (tuned.Path, original.Path), (changed, original.Path) })
+        {
+            var result = ExtractAdapter.Run(new() { Base = single, Tuned = other, Config = config, Output = folder.Path("out.safetensors"), Rank = 2, Precision = SavePrecision.Fp32 });
+            Assert.Equal("unet." + Query, Assert.Single(result.Modules).Module);
+            Assert.Equal($"{single} (Stable Diffusion 1)", result.Base);
+            Assert.InRange(AdapterSamples.Distance(AdapterSamples.Deltas(result.Output, original.Path)[Query], changes[Query]), 0, 2e-5);
+        }
+        Assert.Equal(
+            $"config is for checkpoints of one file, and both models are folders; {original.Path} and {tuned.Path}; leave it out",
+            Assert.Throws<OptionsException>(() => Extract(new() { Base = "", Tuned = "", Output = "", Rank = 1, Config = original.Path })).Message);
+    }
+
+    [Fact]
     public void Equal_models_give_nothing_to_extract() => Assert.Equal(
         $"nothing to extract: no layer of unet and text_encoder differs; {original.Path} and {tuned.Path}; compare a model with what was trained from it",
         Assert.Throws<CheckpointException>(() => Extract(new() { Base = "", Tuned = "", Output = "", Rank = 1 })).Message.Replace("text_encoder and unet", "unet and text_encoder", StringComparison.Ordinal));
@@ -173,8 +193,8 @@ public sealed class ExtractAdapterTests : IDisposable
     public void Options_that_contradict_each_other_are_all_told_of() => Assert.Equal("""
         10 problems in the options
 
-        base       empty; must be icons-64 or a model folder
-        tuned      empty; must be icons-64 or a model folder
+        base       empty; must name a folder, a file or icons-64
+        tuned      empty; must name a folder, a file or icons-64
         output     "a.ckpt"; must be a file that ends in .safetensors
         rank       several rules say how much to keep; give one of rank, energy, threshold, ratio and quantile
         rank       0; must be 1 or more

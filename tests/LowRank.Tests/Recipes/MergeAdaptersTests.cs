@@ -160,6 +160,25 @@ public sealed class MergeAdaptersTests : IDisposable
     }
 
     [Fact]
+    public void The_averaged_weights_of_a_file_stay_as_they_are_and_the_report_says_so()
+    {
+        using var scope = NewDisposeScope();
+        var model = MadeAdapter.Model("sd1");
+        var single = folder.Path("averaged.safetensors");
+        using (var stored = Checkpoint.Open(WriteOriginal(model, folder.Path("single.safetensors"))))
+        {
+            var tensors = stored.Names.ToDictionary(name => name, stored.Read);
+            foreach (var name in stored.Names.Where(name => name.StartsWith("model.diffusion_model.", StringComparison.Ordinal))) tensors["model_ema." + name["model.".Length..].Replace(".", "", StringComparison.Ordinal)] = tensors[name];
+            SafetensorsWriter.Write(single, tensors, stored.Metadata);
+        }
+        var report = Merge(single, "merged.safetensors", model, [new(Adapter(model))]);
+        Assert.Equal(["averaged.safetensors: its averaged weights (model_ema.…) stay as they are: read with --ema, the merged file is without the adapters"], report.Warnings);
+        using var was = Checkpoint.Open(single);
+        using var now = Checkpoint.Open(folder.Path("merged.safetensors"));
+        foreach (var name in was.Names.Where(name => name.StartsWith("model_ema.", StringComparison.Ordinal))) TensorAssert.Close(was.Read(name), now.Read(name), 0, 0, name);
+    }
+
+    [Fact]
     public void Strengths_of_parts_and_blocks_hold_and_what_has_none_is_copied()
     {
         var model = MadeAdapter.Model("sd1");
@@ -248,6 +267,8 @@ public sealed class MergeAdaptersTests : IDisposable
         File.WriteAllText(folder.Path("full", "x"), "");
         Refused(model, model, $"the output folder is not empty; {model}; name a new folder: nothing is overwritten");
         Refused(model, Path.Combine(model, "merged"), $"the output would overwrite or change an input; {model}; give a place outside it: inputs are never changed");
+        Directory.CreateSymbolicLink(folder.Path("link"), model);
+        Refused(folder.Path("link"), Path.Combine(model, "merged"), $"the output would overwrite or change an input; {folder.Path("link")}; give a place outside it: inputs are never changed");
         Refused(model, folder.Path("full"), $"the output folder is not empty; {folder.Path("full")}; name a new folder: nothing is overwritten");
         Refused(model, folder.Path("x.safetensors"), $"the output must be a folder, as the model is one; {folder.Path("x.safetensors")}; name a folder, or convert the model to one file first: lora convert-model");
         Refused(model, path[..^12], null);

@@ -32,6 +32,10 @@ internal static partial class OtherFiles
                 return Refuse($"this is a model of {family}, which is not supported: it holds \"{names.First(name => name.Contains(part, StringComparison.Ordinal))}\"", Supported);
             }
         }
+        if (names.FirstOrDefault(name => name is "edm_mean" or "edm_vpred.sigma_max") is { } mark)   // Playground 2.5 and CosXL (ComfyUI, comfy/supported_models.py): with the usual schedule their pictures are noise
+        {
+            return Refuse($"this is a model that was trained on another scale of noise (EDM), which is not supported: it holds \"{mark}\"", Supported);
+        }
         return names.Any(Starts(OriginalLayout.UnetPrefix)) ? Incomplete() : Single() ?? Refuse(
             $"the layout of this file is not known: it holds {string.Join(", ", names.Take(3).Select(name => $"\"{name}\""))}{(names.Count > 3 ? ", …" : "")}", Supported);
 
