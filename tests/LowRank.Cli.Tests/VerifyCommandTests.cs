@@ -31,6 +31,7 @@ public sealed class VerifyCommandTests : IDisposable
     [Theory]
     [InlineData("truncated_data", " trouble   the file is cut short")]
     [InlineData("missing_up", " trouble   adapter cannot be used: 1 problem")]
+    [InlineData("unknown_suffix", " trouble   adapter cannot be used: ")]
     public void A_damaged_adapter_exits_with_3(string name, string trouble)
     {
         Assert.Equal(CommandLine.BadInput, shell.Lora("verify", Path.Combine(Files, "bad", name + ".safetensors"), "--model", "icons-64"));

@@ -36,6 +36,7 @@ public sealed class AdapterFile : IDisposable
             problems.AddRange(module.Problems);
             warnings.AddRange(module.Warnings);
         }
+        if (file.Tensors.Count == 0) problems.Add(AdapterProblem.Empty());
         if (UnknownKeys.Count > 0) problems.Add(new AdapterProblem($"unknown keys: {Some(UnknownKeys)}", "a file in one of the conventions of docs/adapter-formats.md"));
     }
 

@@ -40,6 +40,14 @@ internal sealed class AdapterFit
     /// <summary>Whether every module of the file has its layer, and nothing stands against it.</summary>
     public bool IsWhole => problems.Count + unmatched.Count + misfits.Count == 0;
 
+    /// <summary>Whether what stands against it lies in the file, whatever the model.</summary>
+    public bool IsDamaged => problems.Exists(problem => !problem.IsOfBase);
+
+    /// <summary>What stands against it beside the problems that the file has by itself.</summary>
+    public IEnumerable<AdapterProblem> AgainstLayers => problems.Skip(file.FullProblems.Count)
+        .Concat(misfits.Select(item => AdapterProblem.OtherBase($"{item.Module.Name}: {item.What}")))
+        .Concat(unmatched.Select(module => AdapterProblem.OtherBase($"{module.Name}: the model has no such layer")));
+
     /// <summary>Refuses what cannot be used.</summary>
     /// <returns>What loading does that one may not expect.</returns>
     /// <exception cref="CheckpointException">With every problem; see the class.</exception>
@@ -92,7 +100,7 @@ internal sealed class AdapterFit
                 else
                 {
                     var counts = string.Join(", ", layouts.Select(layout => string.Create(CultureInfo.InvariantCulture, $"{layout.Layers.Count} ({layout.Layout})")));
-                    problems.Add(new AdapterProblem(string.Create(CultureInfo.InvariantCulture, $"{group.Key}: {places.Count} modules by number, whose count and shapes fit none of this model's orders: {counts}"), "a base model of the kind the adapter was made for"));
+                    problems.Add(AdapterProblem.OtherBase(string.Create(CultureInfo.InvariantCulture, $"{group.Key}: {places.Count} modules by number, whose count and shapes fit none of this model's orders: {counts}")));
                 }
             }
         }
@@ -100,7 +108,7 @@ internal sealed class AdapterFit
 
     private AdapterProblem Nothing() => file.Embeddings.Count > 0
         ? new AdapterProblem($"it holds embeddings only: {AdapterFile.Some(file.Embeddings.Select(item => item.Name).ToList())}", "an adapter file")
-        : new AdapterProblem("it holds no factors of any kind that is read", "an adapter file");
+        : AdapterProblem.Empty();
 
     private CheckpointException RefuseUnmatched(AdapterLoadOptions options)
     {

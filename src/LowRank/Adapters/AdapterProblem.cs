@@ -7,6 +7,15 @@ internal readonly record struct AdapterProblem(string What, string Try)
 {
     private const string Again = "download or save the adapter again";
 
+    private const string Other = "a base model of the kind the adapter was made for";
+
+    /// <summary>Whether it lies in the model that the file is put on, not in the file.</summary>
+    public bool IsOfBase => Try == Other;
+
+    public static AdapterProblem OtherBase(string what) => new(what, Other);
+
+    public static AdapterProblem Empty() => new("it holds no factors of any kind that is read", "an adapter file");
+
     public static AdapterProblem Broken(string module, string what) => new($"{module}: {what}", Again);
 
     public static AdapterProblem NotFinite(string module, string what) =>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using LowRank.Adapters.Formats;
+using LowRank.Adapters.Kinds;
 using LowRank.Foundation;
 using static TorchSharp.torch;
 
@@ -19,10 +20,13 @@ internal sealed class FileModule
         this.file = file;
         var meaning = keys.First().Meaning;
         (Name, Lookup, Convention) = (meaning.Module, meaning.Lookup, meaning.Convention);
-        parameters = keys.ToDictionary(item => item.Meaning.Parameter, item => file.Tensors[item.Key]);
+        var byParameter = keys.GroupBy(item => item.Meaning.Parameter, item => item.Key).ToList();
+        parameters = byParameter.ToDictionary(group => group.Key, group => file.Tensors[group.First()]);
         Kind = LayerKind.Of(this);
         CheckParameters();
         CheckFactors();
+        foreach (var twice in byParameter.Where(group => group.Count() > 1)) Break($"several keys for {Word(twice.Key)}: {string.Join(", ", twice)}");
+        foreach (var (parameter, info) in parameters.Where(item => item.Key is not (AdapterKey.Alpha or Ia3Kind.OnInput) && Kind?.Knows(item.Key) == true && IsInteger(item.Value.Type))) Break($"{Word(parameter)} is {info.Type}: integers without a scale are no factors");
         Rank = IsUsable ? Kind!.RankOf(this) : 0;
         Alpha = ReadAlpha() ?? (IsUsable && Kind!.IsInPeft ? scaling?.Invoke(this) : null);
     }
@@ -149,6 +153,14 @@ internal sealed class FileModule
         else if (Kind.Fault(this) is { } fault) Problems.Add(AdapterProblem.Broken(Name, fault));
         else IsUsable = Algorithm is null;
     }
+
+    private void Break(string what)
+    {
+        Problems.Add(AdapterProblem.Broken(Name, what));
+        IsUsable = false;
+    }
+
+    private static bool IsInteger(StoredType type) => type is StoredType.I64 or StoredType.I32 or StoredType.I16 or StoredType.I8 or StoredType.U8 or StoredType.BOOL;
 
     private double? ReadAlpha()
     {

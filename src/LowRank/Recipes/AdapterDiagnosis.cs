@@ -36,12 +36,23 @@ internal sealed class AdapterDiagnosis(AdapterFile file, ModuleNames? names, boo
         }
         LookAtAlphas();
         foreach (var problem in file.FullProblems.Where(problem => !Dropped.Any(module => problem.What.StartsWith(module.Name + ":", StringComparison.Ordinal)))) troubles.Add(new(problem.What, null, problem.Try));
+        if (names is not null && file.Modules.Count > 0) LookAtFit(new AdapterFit(file, names));
         LookAtNames();
         if (file.Metadata.TryGetValue("sshs_model_hash", out var said) && said != AdapterHashes.Of([.. file.Tensors.Select(info => KeyValuePair.Create(info.Name, file.Read(info.Name)))], file.Metadata)["sshs_model_hash"])
         {
             troubles.Add(new("sshs_model_hash is not that of the tensors: the file was changed after it was written", "computed anew"));
         }
         return this;
+    }
+
+    /// <summary>What names no layer of the model, or not its own: nothing that could be put right without guessing.</summary>
+    private void LookAtFit(AdapterFit fit)
+    {
+        foreach (var group in fit.AgainstLayers.Where(problem => !Dropped.Any(module => problem.What.StartsWith(module.Name + ":", StringComparison.Ordinal))).GroupBy(problem => problem.Try))
+        {
+            var found = group.Select(problem => problem.What).ToList();
+            troubles.Add(new(Invariant($"{found.Count} of {file.Modules.Count} modules do not fit the model: {AdapterFile.Some(found, MostNames)}"), null, group.Key));
+        }
     }
 
     private void LookAtAlphas()
@@ -68,7 +79,7 @@ internal sealed class AdapterDiagnosis(AdapterFile file, ModuleNames? names, boo
         var needed = blocked ? "the other trouble stands against it" : "it needs the model, for its names: --model";
         var before = troubles.Count;
         var forms = file.Modules.Select(FileForms.Of).Distinct().ToList();
-        if (forms.Count > 1 && FileForms.Of(file) is null) troubles.Add(new($"conventions are mixed: {string.Join(", ", file.Conventions.Select(item => item.InWords()))}; readers that go by the first key lose the others in silence", cure, needed));
+        if (FileForms.Mixture(file) is { } mixed) troubles.Add(new(mixed, cure, needed));
         Add(file.Modules.Where(module => FileForms.Of(module) == FileForm.Bare), "no part of the model in front of the name: diffusers loads nothing of it, without an error", cure, needed);
         if (forms is [FileForm.Peft] && To != WrittenConvention.Peft) troubles.Add(new($"PEFT's keys without {PeftScaling.ConfigFile} beside the file: nothing loads it", cure, needed));
         var inside = file.Tensors.Count(info => info.Name.Contains(".default.", StringComparison.Ordinal));

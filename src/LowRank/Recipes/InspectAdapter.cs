@@ -88,6 +88,7 @@ public static class InspectAdapter
         if (flat.Exists(module => module.Kind!.Kind == AdapterKind.Dora && module["dora_scale"] is { Shape: [> 1, ..] }))
             yield return "A1111, Forge and ComfyUI draw something else with a DoRA that has a length for each output: give them a model with it merged in (lora merge)";
         var generations = file.Conventions.Intersect([AdapterConvention.Peft, AdapterConvention.Diffusers, AdapterConvention.AttentionProcessors]).ToList();
+        if (generations.Count < file.Conventions.Count && FileForms.Mixture(file) is { } mixed) yield return mixed;
         if (generations.Contains(AdapterConvention.Peft) && generations.Count > 1) yield return "generations of keys are mixed: diffusers looks at the first key only and drops the others in silence";
     }
 

@@ -1,4 +1,5 @@
 using LowRank.Adapters;
+using LowRank.Adapters.Formats;
 using LowRank.Diffusion;
 using LowRank.Families;
 using LowRank.Foundation;
@@ -59,13 +60,12 @@ public static class VerifyAdapter
         var fit = new AdapterFit(file, new ModuleNames(outline.Components));
         try
         {
-            report.Warnings = fit.Require(Options(report, family));
+            report.Warnings = [.. fit.Require(Options(report, family)), .. FileForms.Mixture(file) is { } mixed ? [mixed] : Array.Empty<string>()];
         }
         catch (CheckpointException problem)
         {
-            var damaged = file.Problems.Count > 0 || !file.Modules.Any(module => module.IsUsable);
-            report.Refuse(damaged ? AdapterVerdict.Unusable : AdapterVerdict.Mismatched, problem.Message);
-            if (!damaged) report.FitsInstead = AdapterBase.TitlesOfFitting(file);
+            report.Refuse(fit.IsDamaged ? AdapterVerdict.Unusable : AdapterVerdict.Mismatched, problem.Message);
+            if (!fit.IsDamaged) report.FitsInstead = AdapterBase.TitlesOfFitting(file);
             return false;
         }
         report.Modules = fit.Matched.GroupBy(item => item.Layer.Component).OrderByDescending(group => group.Key, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Count());

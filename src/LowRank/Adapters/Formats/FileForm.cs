@@ -64,6 +64,11 @@ internal static class FileForms
         };
     }
 
+    /// <summary>That a file has keys of several conventions or generations, and what comes of it; null for a file in order.</summary>
+    public static string? Mixture(AdapterFile file) => Of(file) is null && file.Modules.Select(Of).Distinct().Skip(1).Any()
+        ? $"conventions are mixed: {string.Join(", ", file.Conventions.Select(convention => convention.InWords()))}; readers that go by the first key lose the others in silence"
+        : null;
+
     /// <summary>The convention as people say it.</summary>
     public static string InWords(this WrittenConvention convention) => convention switch
     {

@@ -19,7 +19,9 @@ internal sealed class Ia3Kind : ReadKind
     /// <summary>The factor: (out, 1, …) or (1, in, …).</summary>
     public const string Scales = "scales";
 
-    private const string Weight = "weight", OnInput = "on_input";
+    public const string OnInput = "on_input";
+
+    private const string Weight = "weight";
 
     public override string Name => "(IA)³";
 
