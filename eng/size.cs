@@ -65,7 +65,7 @@ internal sealed partial record SourceFile(string Path, string[] Lines)
             var signature = Signature().Match(Lines[i]);
             if (!signature.Success) continue;
             var indent = signature.Groups["indent"].Value;
-            var open = Array.FindIndex(Lines, i, line => line.StartsWith(indent + "{", StringComparison.Ordinal) || line.EndsWith(';'));
+            var open = Array.FindIndex(Lines, i, line => line.StartsWith(indent + "{", StringComparison.Ordinal) || line.EndsWith(';') || line.EndsWith("{ }", StringComparison.Ordinal));
             if (open < 0 || !Lines[open].StartsWith(indent + "{", StringComparison.Ordinal)) continue;
             var close = Array.FindIndex(Lines, open, line => line.StartsWith(indent + "}", StringComparison.Ordinal));   // also }; of an expression and }}) inside a text
             if (close < 0) continue;

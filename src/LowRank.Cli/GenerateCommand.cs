@@ -1,6 +1,4 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
-using System.Globalization;
 using LowRank.Recipes;
 
 namespace LowRank.Cli;
@@ -10,16 +8,11 @@ internal static class GenerateCommand
 {
     public static Command Create(Screen screen)
     {
-        // one place for defaults: the record
-        var defaults = new GenerateOptions { Model = "", Prompt = "", Output = "" };
+        var defaults = new GenerateOptions { Model = "", Prompt = "", Output = "" };   // one place for defaults: the record
         var model = new Option<string>("--model", "-m") { HelpName = "MODEL", Required = true, Description = "Base model: icons-64 (embedded), a folder in the diffusers layout, a checkpoint of one file (.safetensors, .ckpt), or org/name, a model of the hub." };
-        var files = new ModelFileArguments();
+        var (files, use) = (new ModelFileArguments(), new AdapterArguments());
         var prompt = new Option<string>("--prompt", "-p") { HelpName = "TEXT", Required = true, Description = "What the pictures should show." };
         var output = new Option<string>("--output", "-o") { HelpName = "FOLDER", Required = true, Description = "Folder for the pictures; made when absent." };
-        var adapters = new Option<string[]>("--adapter", "-a") { HelpName = "FILE[=STRENGTH]", Description = "Adapter to attach, FILE or FILE=STRENGTH (1 as trained, 0 not at all), with factors for parts and blocks behind it: FILE=0.8,text_encoder:0.5,blocks:1/0/... May be repeated. icons-line, icons-pixel and icons-tango come with the program, for icons-64." };
-        var adapterFolder = new Option<string?>("--adapter-folder") { HelpName = "FOLDER", Description = "Where adapters are looked for that the prompt names: <lora:NAME:0.8>." };
-        var embeddings = new Option<string[]>("--embedding", "-e") { HelpName = "FILE[=TOKEN]", Description = "Embedding file (textual inversion) that the prompt may name, FILE or FILE=TOKEN (what to call it); may be repeated." };
-        var embeddingFolder = new Option<string?>("--embedding-folder") { HelpName = "FOLDER", Description = "Where embeddings are looked for that prompts name: by file name, or embedding:NAME." };
         var negative = new Option<string?>("--negative-prompt") { HelpName = "TEXT", Description = "What they should not show." };
         var weights = new Option<PromptWeights?>("--prompt-weights") { HelpName = "a1111|none", Description = $"What brackets in prompts mean: a1111 weighs words, (word:1.3) or [word], and reads long prompts in chunks; none takes them as they stand. [default: {defaults.PromptWeights.ToString().ToLowerInvariant()}]" };
         var sampler = new Option<string>("--sampler") { HelpName = "NAME", Description = "Sampler: " + string.Join(", ", Generate.SamplerNames) + ".", DefaultValueFactory = _ => defaults.Sampler };
@@ -29,19 +22,16 @@ internal static class GenerateCommand
         var clipSkip = new Option<int>("--clip-skip") { HelpName = "N", Description = "Layer of the text encoder that the model reads, from the end; 1 is the last.", DefaultValueFactory = _ => defaults.ClipSkip };
         var seed = new Option<long>("--seed") { HelpName = "N", Description = "Seed of the first picture; the next ones count up.", DefaultValueFactory = _ => defaults.Seed };
         var count = new Option<int>("--count", "-n") { HelpName = "N", Description = "How many pictures.", DefaultValueFactory = _ => defaults.Count };
-        var sweep = new Option<double[]>("--sweep") { HelpName = "X,X,...", Description = "Draw every picture at each of these strengths of one adapter, and a sheet of them: 0,0.25,0.5,0.75,1.", CustomParser = Numbers };
-        var sweepAdapter = new Option<string?>("--sweep-adapter") { HelpName = "NAME", Description = "Adapter that --sweep changes: its file name without ending, or its name in the prompt; unset: the first." };
         var width = new Option<int?>("--width") { HelpName = "N", Description = "Pixels; unset: what the model was made for, or the size of --image." };
         var height = new Option<int?>("--height") { HelpName = "N", Description = "Pixels; unset: what the model was made for, or the size of --image." };
         var image = new Option<string?>("--image") { HelpName = "FILE", Description = "A picture to start from." };
         var noise = new Option<double>("--noise-strength") { HelpName = "X", Description = "How much of --image is replaced, above 0 up to 1.", DefaultValueFactory = _ => defaults.NoiseStrength };
         var mask = new Option<string?>("--mask") { HelpName = "FILE", Description = "A picture that is white where --image shall be painted anew." };
         var precision = new Option<Training.Precision?>("--precision") { HelpName = "fp32|bf16", Description = $"Arithmetic of the model. [default: {defaults.Precision.ToString().ToLowerInvariant()}]" };
-        var unmatched = new Option<bool>("--allow-unmatched") { Description = "Attach what fits of an adapter whose other keys find no module, instead of refusing it." };
 
         var command = new Command("generate", "Make pictures with a model and any number of adapters.")
         {
-            model, prompt, output, adapters, adapterFolder, embeddings, embeddingFolder, negative, weights, sampler, steps, guidance, rescale, clipSkip, seed, count, sweep, sweepAdapter, width, height, image, noise, mask, precision, unmatched,
+            model, prompt, output, use.Adapters, use.AdapterFolder, use.Embeddings, use.EmbeddingFolder, negative, weights, sampler, steps, guidance, rescale, clipSkip, seed, count, use.Sweep, use.SweepAdapter, width, height, image, noise, mask, precision, use.AllowUnmatched,
         };
         files.AddTo(command);
         var hub = new HubArguments(command);
@@ -51,12 +41,12 @@ internal static class GenerateCommand
             ModelFile = files.Of(arguments),
             Prompt = arguments.GetValue(prompt)!,
             Output = arguments.GetValue(output)!,
-            Adapters = [.. (arguments.GetValue(adapters) ?? []).Select(AdapterUse.Parse)],
-            Embeddings = [.. (arguments.GetValue(embeddings) ?? []).Select(EmbeddingUse.Parse)],
-            AdapterFolder = arguments.GetValue(adapterFolder),
-            EmbeddingFolder = arguments.GetValue(embeddingFolder),
-            Sweep = arguments.GetValue(sweep) ?? [],
-            SweepAdapter = arguments.GetValue(sweepAdapter),
+            Adapters = [.. (arguments.GetValue(use.Adapters) ?? []).Select(AdapterUse.Parse)],
+            Embeddings = [.. (arguments.GetValue(use.Embeddings) ?? []).Select(EmbeddingUse.Parse)],
+            AdapterFolder = arguments.GetValue(use.AdapterFolder),
+            EmbeddingFolder = arguments.GetValue(use.EmbeddingFolder),
+            Sweep = arguments.GetValue(use.Sweep) ?? [],
+            SweepAdapter = arguments.GetValue(use.SweepAdapter),
             NegativePrompt = arguments.GetValue(negative),
             PromptWeights = arguments.GetValue(weights) ?? defaults.PromptWeights,
             Sampler = arguments.GetValue(sampler)!,
@@ -72,18 +62,9 @@ internal static class GenerateCommand
             NoiseStrength = arguments.GetValue(noise),
             Mask = arguments.GetValue(mask),
             Precision = arguments.GetValue(precision) ?? defaults.Precision,
-            AllowUnmatched = arguments.GetValue(unmatched),
+            AllowUnmatched = arguments.GetValue(use.AllowUnmatched),
         }));
         return command;
-    }
-
-    /// <summary>Numbers with commas between, in one word.</summary>
-    private static double[] Numbers(ArgumentResult result)
-    {
-        var items = result.Tokens.SelectMany(token => token.Value.Split(',')).ToList();
-        var numbers = items.Select(item => double.TryParse(item, NumberStyles.Float, CultureInfo.InvariantCulture, out var number) ? number : (double?)null).ToList();
-        if (numbers.IndexOf(null) is var wrong and >= 0) result.AddError($"{items[wrong]}; must be a number");
-        return [.. numbers.OfType<double>()];
     }
 
     private static int Run(Screen screen, HubArguments hub, ParseResult arguments, GenerateOptions options)

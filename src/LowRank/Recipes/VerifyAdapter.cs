@@ -15,7 +15,7 @@ namespace LowRank.Recipes;
 public static class VerifyAdapter
 {
     /// <summary>Attached and merged may differ by this part of what the adapter changes, and by this part of the output: rounding of float32 through a whole network.</summary>
-    private const double OfChange = 1e-3, OfOutput = 1e-5;
+    private const double OfChange = 1e-4, OfOutput = 1e-5;
 
     /// <summary>
     /// Looks at the file, then at the layers of the model without its weights, and only where all fits opens the model in float32 and runs it, small, on noise of a
